@@ -1,0 +1,337 @@
+"""Builds Verilated RTL: as a cocotb bench, or as a shared library behind a C ABI.
+
+Contract: a build is repeated only when a source's content, a parameter, a flag or a tool has changed; several
+processes may ask for the same build at once; failures raise with the end of the log.
+
+    bench = build_bench("counter", ["hw/rtl/counter.sv"], {"Width": 8})
+    run_bench(bench, "bench_counter", python_path=[Path("sim/counter")], seed=7)
+
+    lib = verilate_shared("counter", ["hw/rtl/counter.sv"], "harness.cpp", ROOT / "build/sim/libcounter.so")
+    ctypes.CDLL(str(lib)).tick(1000)
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+from xml.etree import ElementTree
+
+from subrow.spec.errors import SubrowError
+from subrow.toolenv import (
+    OUTER_MAKE_VARIABLES,
+    REPO_ROOT,
+    BuildError,
+    cached_build,
+    file_lock,
+    find_tool,
+    host_digest,
+    run_logged,
+    source_digest,
+    tool_env,
+)
+
+PathLike: TypeAlias = str | Path
+BUILD_DIR = REPO_ROOT / "build" / "sim"
+CXX_FLAGS = ("-O3", "-march=native")
+# Weak and unique symbols of two Verilated libraries in one process must not be merged.
+SHARED_FLAGS = ("-fPIC", "-fno-gnu-unique", "-fno-semantic-interposition")
+
+
+class BenchFailed(SubrowError):
+    """A bench ran and a check in it failed, or it did not end."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A built simulator for cocotb; `run_bench` runs it."""
+
+    top: str  # module that cocotb sees
+    directory: Path
+    waves: bool
+    traced: Callable[[], Bench]  # builds the same with waves, for a run that failed
+
+
+def _sv_literal(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+@functools.cache
+def _verilator_version() -> str:
+    return subprocess.run([str(find_tool("verilator")), "--version"], capture_output=True, text=True, check=True,
+                          env=tool_env()).stdout.strip()
+
+
+def _resolve(files: Sequence[PathLike]) -> list[Path]:
+    paths = [Path(f).resolve() for f in files]
+    for path in paths:
+        if not path.is_file():
+            raise BuildError(f"source file {path} does not exist")
+    return paths
+
+
+def _headers(includes: Sequence[Path]) -> list[Path]:
+    """Everything that may be included from these folders, for the digest."""
+    return sorted(p for d in includes for p in d.iterdir() if p.suffix in (".svh", ".vh", ".h", ".hpp", ".inc"))
+
+
+def port_names(source: Path, module: str) -> list[str]:
+    """Names of a module's ANSI ports, without elaboration. Raises BuildError when the file does not declare it."""
+    from pyslang import syntax
+
+    root = syntax.SyntaxTree.fromFile(str(source)).root
+    for member in getattr(root, "members", [root]):
+        header = getattr(member, "header", None)
+        if header is None or header.name.valueText != module:
+            continue
+        ports = getattr(header.ports, "ports", [])
+        names = [p.declarator.name.valueText for p in ports if hasattr(p, "declarator")]
+        if not names:
+            raise BuildError(f"module {module} in {source} has no ANSI ports: cocotb would see nothing")
+        return names
+    raise BuildError(f"module {module} is not declared in {source}")
+
+
+def _find_module(sources: Sequence[Path], module: str) -> Path:
+    for path in sources:
+        if path.stem == module:
+            return path
+    raise BuildError(f"no source file named {module}.sv among {', '.join(p.name for p in sources)}")
+
+
+def _options(parameters: Mapping[str, object], defines: Mapping[str, object], includes: Sequence[Path]) -> list[str]:
+    return [
+        *(f"-G{k}={_sv_literal(v)}" for k, v in sorted(parameters.items())),
+        *(f"-D{k}={v}" for k, v in sorted(defines.items())),
+        *(f"-I{d}" for d in includes),
+    ]
+
+
+# ---- cocotb ---------------------------------------------------------------------------------------------------------
+def _runner(timeout_s: float | None = None, env: Mapping[str, str] | None = None):
+    """cocotb's Verilator runner with our tools, environment and time limit (it has no hook for them)."""
+    from cocotb_tools.runner import Verilator
+
+    class Runner(Verilator):
+        def _simulator_in_path_build_only(self) -> None:
+            self.executable = str(find_tool("verilator"))
+
+        def _set_env_common(self) -> None:
+            super()._set_env_common()
+            libs = self.env["PATH"].rsplit(os.pathsep, 1)[1]
+            for name in OUTER_MAKE_VARIABLES:
+                self.env.pop(name, None)
+            ours = tool_env()
+            self.env.update(ours, PATH=ours["PATH"] + os.pathsep + libs, PYTHONHASHSEED="0")
+            self.env.update(env or {})
+
+        def _get_sim_cmd_prefix(self) -> list[str]:
+            return [] if timeout_s is None else ["timeout", "-k", "5", str(timeout_s)]
+
+    return Runner()
+
+
+def build_bench(
+    top: str,
+    sources: Sequence[PathLike],
+    parameters: Mapping[str, object] | None = None,
+    build_dir: PathLike = BUILD_DIR,
+    toplevel_wrapper: PathLike | None = None,
+    *,
+    defines: Mapping[str, object] | None = None,
+    includes: Sequence[PathLike] = (),
+    waves: bool = False,
+    verilator_args: Sequence[str] = (),
+) -> Bench:
+    """Build `top` for cocotb in a folder of `build_dir` that belongs to this top and these parameters.
+
+    sources: packages first, .vlt control files anywhere; the top's file is named after it.
+    toplevel_wrapper: an SV file, named after its module, that instantiates `top`; cocotb then sees its ports.
+    Only the ports of the module that cocotb sees are published: anything else stays optimised, and invisible.
+    """
+    params, defs = dict(parameters or {}), dict(defines or {})
+    files = _resolve([*sources, *([toplevel_wrapper] if toplevel_wrapper else [])])
+    dirs = [Path(d).resolve() for d in includes]
+    seen = Path(toplevel_wrapper).stem if toplevel_wrapper else top
+    args = [
+        "--no-public-flat-rw", "--assert", "-O3", "--x-assign", "unique", "--x-initial", "unique",
+        *(["--trace-structs"] if waves else []),
+        "-CFLAGS", "-O2", *verilator_args,
+    ]
+    variant = source_digest([], seen, sorted(params.items()), sorted(defs.items()), waves, args)[:8]
+    directory = Path(build_dir).resolve() / f"{seen}-{variant}"
+    digest = source_digest([*files, *_headers(dirs)], args, [str(d) for d in dirs], _verilator_version(), sys.version)
+    traced = functools.partial(
+        build_bench, top, sources, params, build_dir, toplevel_wrapper, defines=defs, includes=includes, waves=True,
+        verilator_args=verilator_args,
+    )
+    bench = Bench(seen, directory, waves, traced)
+    stamp = directory / "subrow.digest"
+    with file_lock(directory.with_name(directory.name + ".lock")):
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+            return bench
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        control = directory / "ports.vlt"
+        lines = [f'public_flat_rw -module "{seen}" -var "{p}"' for p in port_names(_find_module(files, seen), seen)]
+        control.write_text("`verilator_config\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        log = directory / "build.log"
+        try:
+            _runner().build(
+                sources=[control, *(f for f in files if f.suffix == ".vlt"), *(f for f in files if f.suffix != ".vlt")],
+                includes=dirs, defines=defs, parameters={k: _sv_literal(v) for k, v in params.items()},
+                hdl_toplevel=seen, build_args=args, build_dir=directory, waves=waves, timescale=("1ns", "1ps"),
+                log_file=log,
+            )
+        except RuntimeError as error:
+            raise BuildError(f"building bench {seen}: {error}; end of {log}:\n{_tail(log)}") from None
+        stamp.write_text(digest, encoding="utf-8")
+    return bench
+
+
+def _tail(log: Path, lines: int = 60) -> str:
+    if not log.is_file():
+        return "(no log)"
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _verdict(results: Path, exit_text: str) -> str:
+    """Empty when every test of a results file passed, at least one ran and the simulator ended well."""
+    cases = list(ElementTree.parse(results).getroot().iter("testcase")) if results.is_file() else []
+    failed = [c.get("name", "?") for c in cases if c.find("failure") is not None or c.find("error") is not None]
+    if failed:
+        return f"{len(failed)} of {len(cases)} tests failed: {', '.join(failed)}"
+    if exit_text:
+        return exit_text
+    return "" if any(c.find("skipped") is None for c in cases) else "no test ran"
+
+
+def run_bench(
+    bench: Bench,
+    test_module: str,
+    *,
+    python_path: Sequence[PathLike] = (),
+    seed: int | None = None,
+    testcase: str | Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    plusargs: Sequence[str] = (),
+    run_dir: PathLike | None = None,
+    timeout_s: float = 600,
+    waves_on_failure: bool = True,
+) -> Path:
+    """Run a cocotb module on a built bench; returns the results file (JUnit XML).
+
+    The seed (chosen when None) is printed and sets Python's and the simulator's random values, also those of
+    registers without reset. On failure the run is repeated with waves, and BenchFailed carries the end of the log,
+    where the waves are, and the command that replays the run.
+    """
+    seed = random.SystemRandom().randrange(1, 1 << 31) if seed is None else seed
+    where = Path(run_dir).resolve() if run_dir else _run_dir(bench, test_module, seed)
+    where.mkdir(parents=True, exist_ok=True)
+    log, results = where / "run.log", where / "results.xml"
+    print(f"bench {bench.top}: module {test_module}, seed {seed}, log {log}")
+    exit_text = ""
+    added = [str(Path(p).resolve()) for p in python_path]
+    sys.path[:0] = added  # the runner hands sys.path to the simulator's interpreter
+    try:
+        _runner(timeout_s, env).test(
+            test_module, bench.top, hdl_toplevel_lang="verilog", testcase=testcase, seed=seed,
+            plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed % (1 << 31) or 1}", *plusargs],
+            waves=bench.waves, build_dir=bench.directory, test_dir=where, results_xml=str(results), log_file=log,
+        )
+    except (RuntimeError, SystemExit) as error:
+        timed_out = str(error).endswith((" 124", " 137"))
+        exit_text = f"no end within {timeout_s} s" if timed_out else f"the simulator stopped: {error}"
+    finally:
+        del sys.path[: len(added)]
+    problem = _verdict(results, exit_text)
+    if not problem:
+        return results
+    message = [f"bench {bench.top}, module {test_module}, seed {seed}: {problem}", f"replay: {_replay(seed)}"]
+    if bench.waves:
+        message.append(f"waves: {where / 'dump.vcd'}")
+    elif waves_on_failure:
+        again = functools.partial(
+            run_bench, test_module=test_module, python_path=python_path, seed=seed, testcase=testcase, env=env,
+            plusargs=plusargs, run_dir=where / "waves", timeout_s=timeout_s,
+        )
+        message.append(_record_waves(bench, again, where / "waves" / "dump.vcd"))
+    raise BenchFailed("\n".join([*message, f"end of {log}:", _tail(log)]))
+
+
+def _run_dir(bench: Bench, test_module: str, seed: int) -> Path:
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit("::", 1)[-1].split(" ")[0]
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in test or test_module)
+    return bench.directory / "runs" / f"{name}-{seed}-{os.getpid()}"
+
+
+def _replay(seed: int) -> str:
+    node = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]
+    return f".venv/bin/python -m pytest '{node}' --seed {seed}" if node else f"the same call with seed={seed}"
+
+
+def _record_waves(bench: Bench, again: Callable[[Bench], Path], waves: Path) -> str:
+    try:
+        again(bench.traced())
+    except BenchFailed:
+        return f"waves: {waves}"
+    except BuildError as error:
+        return f"waves: could not be built: {error}"
+    return "waves: the repeated run passed, so the failure does not depend on the seed alone"
+
+
+# ---- shared library -------------------------------------------------------------------------------------------------
+def verilate_shared(
+    top: str,
+    sources: Sequence[PathLike],
+    harness_cpp: PathLike,
+    out: PathLike,
+    defines: Mapping[str, object] | None = None,
+    params: Mapping[str, object] | None = None,
+    *,
+    includes: Sequence[PathLike] = (),
+    trace: bool = False,
+    cflags: Sequence[str] = (),
+    verilator_args: Sequence[str] = (),
+    jobs: int | None = None,
+) -> Path:
+    """Build V<top> and a harness into a shared library; returns its path, which is `out` with a digest in the name.
+
+    The harness includes "V<top>.h" and exports plain `extern "C"` functions.
+    trace: with VCD tracing compiled in; VM_TRACE is 1 in the harness then, and 0 otherwise.
+    """
+    files = _resolve(sources)
+    harness = _resolve([harness_cpp])[0]
+    dirs = [Path(d).resolve() for d in includes]
+    library = Path(out).resolve()
+    flags = [*CXX_FLAGS, *SHARED_FLAGS, *(f"-I{d}" for d in dirs), f"-I{harness.parent}", *cflags]
+    args = [
+        "--cc", "--exe", "--build", "-j", str(jobs or os.cpu_count() or 1), "-O3", "--x-assign", "fast",
+        "--x-initial", "fast", "--no-assert", "--output-split", "20000", "--top-module", top, "--prefix", f"V{top}",
+        *(["--trace", "--trace-structs"] if trace else ["--no-trace"]),
+        *_options(dict(params or {}), dict(defines or {}), dirs), *verilator_args,
+        "-CFLAGS", " ".join(flags), "-LDFLAGS", "-shared -Wl,-Bsymbolic",
+    ]
+    digest = source_digest([*files, harness, *_headers([*dirs, harness.parent])], args, _verilator_version(),
+                           host_digest())
+
+    def build(part: Path) -> None:
+        work = part.with_name(part.name + ".obj")  # stays for its log when the build fails
+        log = work / "build.log"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        run_logged([find_tool("verilator"), *args, "--Mdir", work, "-o", work / "lib.so",
+                    *(f for f in files if f.suffix == ".vlt"), *(f for f in files if f.suffix != ".vlt"), harness], log)
+        shutil.move(work / "lib.so", part)
+        shutil.rmtree(work)
+
+    return cached_build(library, digest, build)

@@ -1,0 +1,1 @@
+"""Shared truth of the compiler and the hardware: numpy and the standard library only."""

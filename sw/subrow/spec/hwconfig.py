@@ -1,0 +1,228 @@
+"""HwConfig: everything in hw/ that has a width, read from hw/configs/*.toml."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from subrow.spec.errors import ConfigError
+from subrow.spec.winograd import TAP_LANES
+
+CONFIG_DIR = Path(__file__).resolve().parents[3] / "hw" / "configs"
+
+
+def _require(ok: bool, key: str, value: object, limit: str) -> None:
+    if not ok:
+        raise ConfigError(f"HwConfig {key} = {value!r}: must be {limit}")
+
+
+def _is_pow2(n: int) -> bool:
+    return n > 0 and n & (n - 1) == 0
+
+
+@dataclass(frozen=True)
+class HwConfig:
+    """One hardware build. Units stand in the field comments; `load` reads and checks a TOML file.
+
+    Raises ConfigError, naming the key, the value and the legal range.
+    """
+
+    name: str
+    # [array]
+    channels: int  # Pk, output channels in parallel; a power of two, at least sub_row
+    tiles: int  # Pn, tiles in parallel; even, because two tiles share a DSP
+    sub_row: int  # L, input channels in a sub-row; also the channels of one activation word
+    # [precision]
+    act_bits: int  # activations in memory
+    u_bits: int  # transformed weights
+    v_bits: int  # transformed inputs
+    acc_bits: int  # array accumulators
+    y_bits: int  # output transform and requantiser input
+    # [buffers]
+    act_words: int  # activation words per bank (8 banks), both halves
+    v_words: int  # V-buffer words, both halves
+    weight_words: int  # weight ring, words of 4 * channels weights
+    param_groups: int  # parameter ring, groups of `channels` channels
+    out_words: int  # output and residual buffers, activation words, both halves
+    # [memory]
+    weight_bytes: int  # width of the weight port
+    burst_beats: int  # longest AXI burst
+    bandwidth_gbs: float  # all ports together, 1e9 bytes per second
+    latency_cycles: int  # first beat of a read after its address
+    # [clock] [board]
+    mhz: float
+    board: str
+    part: str
+
+    def __post_init__(self) -> None:
+        req = _require
+        req(bool(self.name) and self.name.replace("-", "").isalnum(), "name", self.name, "letters, digits and '-'")
+        req(self.sub_row in (4, 8, 16), "array.sub_row", self.sub_row, "4, 8 or 16")
+        req(
+            _is_pow2(self.channels) and self.sub_row <= self.channels <= 128,
+            "array.channels", self.channels, f"a power of two, sub_row = {self.sub_row}..128",
+        )
+        req(self.tiles % 2 == 0 and 2 <= self.tiles <= 32, "array.tiles", self.tiles, "even, 2..32")
+        req(self.act_bits == 8, "precision.act_bits", self.act_bits, "8")
+        req(4 <= self.u_bits <= 16, "precision.u_bits", self.u_bits, "4..16")
+        req(self.act_bits <= self.v_bits <= 16, "precision.v_bits", self.v_bits, "act_bits..16")
+        low = self.u_bits + self.v_bits
+        req(low <= self.acc_bits <= 40, "precision.acc_bits", self.acc_bits, f"{low} (u_bits + v_bits)..40")
+        req(self.acc_bits <= self.y_bits <= 48, "precision.y_bits", self.y_bits, f"{self.acc_bits} (acc_bits)..48")
+        for key in ("act_words", "v_words", "weight_words", "param_groups", "out_words"):
+            value = getattr(self, key)
+            req(_is_pow2(value) and 4 <= value <= 65536, f"buffers.{key}", value, "a power of two, 4..65536")
+        wide = 8 * self.sub_row
+        req(
+            _is_pow2(self.weight_bytes) and 8 <= self.weight_bytes <= min(64, wide),
+            "memory.weight_bytes", self.weight_bytes, f"a power of two, 8..{min(64, wide)} (8 * sub_row)",
+        )
+        req(self.burst_beats in (4, 8, 16), "memory.burst_beats", self.burst_beats, "4, 8 or 16 (AXI3 limit)")
+        req(0 < self.bandwidth_gbs <= 1000, "memory.bandwidth_gbs", self.bandwidth_gbs, "above 0, at most 1000")
+        req(1 <= self.latency_cycles <= 1000, "memory.latency_cycles", self.latency_cycles, "1..1000")
+        req(1 <= self.mhz <= 1000, "clock.mhz", self.mhz, "1..1000")
+
+    # ---- derived widths -------------------------------------------------------------------------------------------
+    @property
+    def idx_bits(self) -> int:
+        """Bits of a weight's position in its sub-row: log2(L)."""
+        return self.sub_row.bit_length() - 1
+
+    @property
+    def act_word_bytes(self) -> int:
+        """Bytes of one activation word (L channels of one pixel) = width of the activation port."""
+        return self.sub_row * self.act_bits // 8
+
+    @property
+    def channel_blocks(self) -> int:
+        """Activation words that the array's output channels fill: Pk / L."""
+        return self.channels // self.sub_row
+
+    @property
+    def multipliers(self) -> int:
+        return TAP_LANES * self.channels * self.tiles
+
+    @property
+    def products_per_dsp(self) -> int:
+        """2 when two neighbouring tiles fit one 25 x 18 multiplier, else 1."""
+        return 2 if self.u_bits + 2 * self.v_bits + 1 <= 25 and self.u_bits <= 18 else 1
+
+    @property
+    def v_max(self) -> int:
+        return (1 << (self.v_bits - 1)) - 1
+
+    @property
+    def u_max(self) -> int:
+        return (1 << (self.u_bits - 1)) - 1
+
+    def weight_word_bits(self, implicit_index: bool) -> int:
+        """Bits of one weight word in memory, before padding to whole beats."""
+        return TAP_LANES * self.channels * (self.u_bits + (0 if implicit_index else self.idx_bits))
+
+    def weight_word_bytes(self, implicit_index: bool) -> int:
+        """Bytes of one weight word in memory: whole beats of the weight port."""
+        beat = 8 * self.weight_bytes
+        return -(-self.weight_word_bits(implicit_index) // beat) * self.weight_bytes
+
+    @property
+    def param_group_bytes(self) -> int:
+        """Bytes of the parameters of `channels` channels, 8 bytes each: always whole beats."""
+        return self.channels * 8
+
+    def rtl_parameters(self) -> dict[str, int]:
+        """Parameters of the SystemVerilog top module; the modules below take the ones that they need."""
+        return {
+            "Channels": self.channels,
+            "Tiles": self.tiles,
+            "SubRow": self.sub_row,
+            "UBits": self.u_bits,
+            "VBits": self.v_bits,
+            "AccBits": self.acc_bits,
+            "YBits": self.y_bits,
+            "ActWords": self.act_words,
+            "VWords": self.v_words,
+            "WeightWords": self.weight_words,
+            "ParamGroups": self.param_groups,
+            "OutWords": self.out_words,
+            "WeightBytes": self.weight_bytes,
+            "BurstBeats": self.burst_beats,
+            "ConfigHash": self.hash32,
+        }
+
+    @property
+    def bytes_per_cycle(self) -> float:
+        return self.bandwidth_gbs * 1e3 / self.mhz
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 of every field except the name of the file; the first 8 digits go into the ID register."""
+        text = ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def hash32(self) -> int:
+        return int(self.digest[:8], 16)
+
+
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "array": ("channels", "tiles", "sub_row"),
+    "precision": ("act_bits", "u_bits", "v_bits", "acc_bits", "y_bits"),
+    "buffers": ("act_words", "v_words", "weight_words", "param_groups", "out_words"),
+    "memory": ("weight_bytes", "burst_beats", "bandwidth_gbs", "latency_cycles"),
+    "clock": ("mhz",),
+    "board": ("board", "part"),
+}
+
+
+def _typed(section: str, key: str, value: Any) -> Any:
+    kind = HwConfig.__annotations__[key]
+    if kind == "float" and type(value) is int:
+        value = float(value)
+    if type(value).__name__ != kind:
+        raise ConfigError(f"HwConfig {section}.{key} = {value!r}: must be of type {kind}")
+    return value
+
+
+def parse(text: str, name: str) -> HwConfig:
+    """HwConfig from TOML text; unknown, missing and mistyped keys are errors that name the key."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"HwConfig {name}: not valid TOML: {error}") from error
+    unknown = set(data) - set(_SECTIONS)
+    if unknown:
+        raise ConfigError(f"HwConfig {name}: unknown section {sorted(unknown)[0]!r}; known: {sorted(_SECTIONS)}")
+    values: dict[str, Any] = {"name": name}
+    for section, keys in _SECTIONS.items():
+        table = data.get(section)
+        if not isinstance(table, dict):
+            raise ConfigError(f"HwConfig {name}: section [{section}] is missing")
+        extra = set(table) - set(keys)
+        if extra:
+            raise ConfigError(f"HwConfig {name}: unknown key {section}.{sorted(extra)[0]}; known: {list(keys)}")
+        for key in keys:
+            if key not in table:
+                raise ConfigError(f"HwConfig {name}: key {section}.{key} is missing")
+            values[key] = _typed(section, key, table[key])
+    return HwConfig(**values)
+
+
+def load(source: str | Path | HwConfig) -> HwConfig:
+    """HwConfig by name (`tiny`: hw/configs/tiny.toml), by path, or as it is.
+
+    Raises ConfigError when there is no such file, listing the names that exist.
+    """
+    if isinstance(source, HwConfig):
+        return source
+    path = Path(source)
+    if path.suffix != ".toml":
+        path = CONFIG_DIR / f"{source}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in CONFIG_DIR.glob("*.toml")))
+        raise ConfigError(f"HwConfig {str(source)!r}: no file {path}; known names: {names}; or give a path to a .toml")
+    return parse(path.read_text(), path.stem)
