@@ -4,7 +4,7 @@ set -u
 python=${1:-python3}
 missing=()
 for tool in g++ make perl; do command -v "$tool" >/dev/null || missing+=("$tool"); done
-if ! command -v "$python" >/dev/null; then
+if ! "$python" -c "" >/dev/null 2>&1; then
   missing+=(python3 python3-venv)
 elif ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   echo "setup: $("$python" --version) is too old: Python 3.11 or newer is needed; give another with PYTHON=..." >&2

@@ -16,7 +16,7 @@ def recent_system_verilator() -> bool:
         return False
     text = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"Verilator (\d+)\.(\d+)", text)
-    return bool(match) and (int(match[1]), int(match[2])) >= (5, 36)
+    return match is not None and (int(match[1]), int(match[2])) >= (5, 36)
 
 
 def main() -> int:
