@@ -23,7 +23,7 @@ U64 = ctypes.c_uint64
 def rtl_sources() -> list[Path]:
     """Packages first, then every module of the engine."""
     packages = [GEN / "subrow_pkg.sv", GEN / "subrow_regs_pkg.sv"]
-    return [*packages, GEN / "regs.vlt", GEN / "subrow_regs.sv", *sorted(RTL.glob("*.sv"))]
+    return [*packages, GEN / "regs.vlt", RTL / "lint.vlt", GEN / "subrow_regs.sv", *sorted(RTL.glob("*.sv"))]
 
 
 @functools.cache

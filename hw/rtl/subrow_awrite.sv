@@ -1,0 +1,261 @@
+// Output writer: moves every (block, kg) unit from the output buffer to memory, then writes the counter record.
+//
+// For each unit, for y of the block, for kb: one segment of ocols words, one writer request per segment. Requests are
+// issued up to `Ahead` segments before their data. Units whose block has no output pixel (pooling) are only counted.
+//
+// Contract
+//   command   one layer per transfer; cmd_ready_o is high when idle; the 16-bit counter restarts with each command.
+//   o read    latency 1; the RAM keeps o_rdata_i while o_re_o is low. A unit is read once o_ready_i has passed it;
+//             o_free_o counts units whose last word has been read.
+//   writer    wr: byte address and words of a segment; wd: the words of all requests in order, one per cycle. valid
+//             never waits for ready. wr_idle_i: all responses are in; low from the cycle after a request is taken.
+//   end       wait for wr_idle_i, sample record_i, write it to record_base_i + 64 * layer_id, wait for wr_idle_i, pulse
+//             layer_done_o; cmd_ready_o rises in the cycle after.
+//   address   act_base_i + out_offset + ..., modulo 2^40; both base addresses are multiples of SubRow.
+// Parameters: SubRow 4, 8, 16; Channels a power of two, SubRow..128; OutWords a power of two, 4 * Cb..65536.
+// Cost: four 40-bit adders, a 4-deep queue, the 512-bit record register.
+
+module subrow_awrite
+  import subrow_pkg::*;
+#(
+    parameter int unsigned Channels = 16,
+    parameter int unsigned SubRow = 8,
+    parameter int unsigned OutWords = 2048,
+    localparam int unsigned Cb = Channels / SubRow,
+    localparam int unsigned OAddrBits = $clog2(OutWords)
+) (
+    input logic clk_i,
+    input logic rst_ni,
+
+    input  logic                 cmd_valid_i,
+    output logic                 cmd_ready_o,
+    input  logic [InstrBits-1:0] cmd_data_i,
+
+    input  logic [ 39:0] act_base_i,
+    input  logic [ 39:0] record_base_i,
+    input  logic [511:0] record_i,
+    input  logic [ 15:0] o_ready_i,
+    output logic [ 15:0] o_free_o,
+    output logic         layer_done_o,
+
+    output logic                 o_re_o,
+    output logic [OAddrBits-1:0] o_raddr_o,
+    input  logic [ SubRow*8-1:0] o_rdata_i,
+
+    output logic                wr_valid_o,
+    input  logic                wr_ready_i,
+    output logic [        39:0] wr_addr_o,
+    output logic [        15:0] wr_beats_o,
+    output logic                wd_valid_o,
+    input  logic                wd_ready_i,
+    output logic [SubRow*8-1:0] wd_data_o,
+    input  logic                wr_idle_i
+);
+
+  if (SubRow != 4 && SubRow != 8 && SubRow != 16) begin : g_bad_sub_row
+    $error("subrow_awrite: SubRow = %0d must be 4, 8 or 16", SubRow);
+  end
+  if (Channels < SubRow || Channels > 128 || (Channels & (Channels - 1)) != 0) begin : g_bad_channels
+    $error("subrow_awrite: Channels = %0d must be a power of two, SubRow..128", Channels);
+  end
+  if (OutWords < 4 * Cb || OutWords > 65536 || (OutWords & (OutWords - 1)) != 0) begin : g_bad_out
+    $error("subrow_awrite: OutWords = %0d must be a power of two, 4 * Cb..65536", OutWords);
+  end
+
+  localparam int unsigned HalfBits = OAddrBits - 1;
+  localparam int unsigned Ahead = 4;
+  localparam int unsigned WordLsb = $clog2(SubRow);
+  localparam int unsigned GroupLsb = $clog2(Channels);
+  localparam int unsigned RecordBeats = 64 / SubRow;
+
+  typedef struct packed {
+    logic                 unit_last;  // last segment of its unit
+    logic [OAddrBits-1:0] addr;       // first word in the output buffer
+    logic [11:0]          words;      // 0: nothing to read, count the unit
+  } seg_t;
+  typedef enum logic [2:0] {Idle, Block, Unit, Walk, Next, Drain, Record, Done} state_e;
+
+  // ---- command -----------------------------------------------------------------------------------------------------
+  /* verilator lint_off UNUSEDSIGNAL */
+  instr_t in_q;  // fields of other units stay unused
+  /* verilator lint_on UNUSEDSIGNAL */
+  state_e state_q;
+  logic load_q, blk_valid, blk_last, bx_last, blk_next;
+  logic [11:0] orows, ocols;
+  wire start = cmd_valid_i && cmd_ready_o;
+  assign cmd_ready_o = state_q == Idle;
+  always_ff @(posedge clk_i) if (start) in_q <= cmd_data_i;
+
+  /* verilator lint_off PINCONNECTEMPTY */
+  subrow_block_iter u_blocks (
+      .clk_i, .rst_ni,
+      .cmd_i(in_q), .load_i(load_q), .next_i(blk_next), .valid_o(blk_valid), .last_o(blk_last),
+      .last_y_o(), .last_x_o(bx_last), .half_o(), .by_o(), .bx_o(), .th_o(), .tw_o(), .q_o(),
+      .iy0_o(), .ix0_o(), .ry0_o(), .nrows_o(), .rx0_o(), .ncols_o(),
+      .cy0_o(), .crows_o(), .cx0_o(), .ccols_o(),
+      .oy0_o(), .orows_o(orows), .ox0_o(), .ocols_o(ocols)
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
+
+  // ---- walk: one segment per cycle into the request register and the queue of the reader -----------------------------
+  logic [15:0] unit_q;
+  logic [11:0] kg_q, left_q, kb_q, y_q;
+  // byte addresses: first row of the blocks below; this block's corner in channel group 0, in kg; this row, this segment
+  logic [39:0] band_q, block_q, group_q;
+  logic [39:0] row_q, seg_q;
+  logic first_x_q;                 // bx is 0
+  logic [HalfBits-1:0] orow_q;     // first word of this row in the output buffer
+  logic [4:0] rec_left_q;          // record words to send
+  logic drained;
+  logic req_v_q, queue_ready, seg_v;
+  logic [39:0] req_addr_q;
+  logic [15:0] req_beats_q;
+  seg_t seg, queue_seg;
+  logic queue_v, queue_take;
+
+  wire first = first_x_q && kg_q == 12'd0;
+  wire empty = orows == 12'd0 || ocols == 12'd0;
+  wire kb_last = 32'(kb_q) == Cb - 1 || kb_q + 12'd1 == left_q;
+  wire y_last = y_q + 12'd1 == orows;
+  wire kg_last = kg_q == in_q.kgs - 12'd1;
+  wire req_free = !req_v_q || wr_ready_i;
+  wire step = state_q == Walk && queue_ready && req_free;
+  wire walk_done = step && (empty || (kb_last && y_last));
+  wire [39:0] row_bytes = {16'd0, in_q.out_row_bytes};
+  wire [39:0] cb_bytes = 40'(in_q.out_w) << WordLsb;
+  wire [39:0] next_row = row_q + row_bytes;
+  assign seg_v = state_q == Walk && req_free;
+  assign seg = '{
+      unit_last: empty || (kb_last && y_last),
+      addr: {unit_q[0], HalfBits'(orow_q + HalfBits'(kb_q))},
+      words: empty ? 12'd0 : ocols
+  };
+  assign blk_next = state_q == Next && kg_last;
+
+  always_ff @(posedge clk_i) begin
+    load_q <= rst_ni && start;
+    if (!rst_ni || start) unit_q <= '0;
+    else if (walk_done) unit_q <= unit_q + 16'd1;
+    if (load_q) begin
+      first_x_q <= 1'b1;
+      block_q <= act_base_i + {8'd0, in_q.out_offset};
+    end
+    case (state_q)
+      Block: begin
+        group_q <= block_q;
+        kg_q <= '0;
+        left_q <= in_q.out_cb;
+      end
+      Unit: begin
+        row_q <= group_q;
+        seg_q <= group_q;
+        orow_q <= '0;
+        kb_q <= '0;
+        y_q <= '0;
+      end
+      Walk: if (step) begin
+        kb_q <= kb_last ? 12'd0 : kb_q + 12'd1;
+        seg_q <= kb_last ? next_row : seg_q + cb_bytes;
+        if (kb_last) begin
+          row_q <= next_row;
+          y_q <= y_q + 12'd1;
+          orow_q <= orow_q + HalfBits'(32'(ocols) * Cb);
+        end
+      end
+      Next: begin
+        kg_q <= kg_q + 12'd1;
+        left_q <= left_q - 12'(Cb);
+        group_q <= group_q + (40'(in_q.out_w) << GroupLsb);
+        if (first) band_q <= row_q;
+        if (kg_last) begin
+          first_x_q <= bx_last;
+          block_q <= !bx_last ? block_q + (40'(ocols) << WordLsb) : first ? row_q : band_q;
+        end
+      end
+      default: ;
+    endcase
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) state_q <= Idle;
+    else begin
+      case (state_q)
+        Idle:    if (start) state_q <= Block;
+        Block:   if (blk_valid) state_q <= Unit;
+        Unit:    if (o_ready_i != unit_q) state_q <= Walk;
+        Walk:    if (walk_done) state_q <= Next;
+        Next:    state_q <= !kg_last ? Unit : blk_last ? Drain : Block;
+        Drain:   if (drained && wr_idle_i) state_q <= Record;
+        Record:  if (rec_left_q == '0 && !req_v_q && wr_idle_i) state_q <= Done;
+        default: state_q <= Idle;
+      endcase
+    end
+  end
+
+  // ---- requests ----------------------------------------------------------------------------------------------------
+  wire rec_start = state_q == Drain && drained && wr_idle_i;
+  assign wr_valid_o = req_v_q;
+  assign wr_addr_o = req_addr_q;
+  assign wr_beats_o = req_beats_q;
+  assign layer_done_o = state_q == Done;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) req_v_q <= 1'b0;
+    else if ((step && !empty) || rec_start) req_v_q <= 1'b1;
+    else if (wr_ready_i) req_v_q <= 1'b0;
+    if (req_free) begin
+      req_addr_q <= rec_start ? record_base_i + {19'd0, in_q.layer_id, 6'd0} : seg_q;
+      req_beats_q <= rec_start ? 16'(RecordBeats) : {4'd0, ocols};
+    end
+  end
+
+  // ---- data: segments from the queue, then the record -----------------------------------------------------------------
+  logic cur_v_q, word_v_q;
+  seg_t cur_q;
+  logic [15:0] free_q;
+  logic [511:0] record_q;
+
+  subrow_fifo #(
+      .Width($bits(seg_t)),
+      .Depth(Ahead)
+  ) u_queue (
+      .clk_i, .rst_ni,
+      .in_valid_i(seg_v), .in_ready_o(queue_ready), .in_data_i(seg),
+      .out_valid_o(queue_v), .out_ready_i(queue_take), .out_data_o(queue_seg)
+  );
+
+  wire cur_done = cur_v_q && (cur_q.words == 12'd0 || (o_re_o && cur_q.words == 12'd1));
+  wire rec_v = rec_left_q != '0;
+  assign queue_take = !cur_v_q || cur_done;
+  assign drained = !req_v_q && !queue_v && !cur_v_q && !word_v_q;
+  assign o_re_o = cur_v_q && cur_q.words != 12'd0 && (!word_v_q || wd_ready_i);
+  assign o_raddr_o = cur_q.addr;
+  assign o_free_o = free_q;
+  assign wd_valid_o = word_v_q || rec_v;
+  assign wd_data_o = rec_v ? record_q[SubRow*8-1:0] : o_rdata_i;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      cur_v_q <= 1'b0;
+      word_v_q <= 1'b0;
+      free_q <= '0;
+      rec_left_q <= '0;
+    end else begin
+      if (queue_take) cur_v_q <= queue_v;
+      if (o_re_o) word_v_q <= 1'b1;
+      else if (wd_ready_i) word_v_q <= 1'b0;
+      if (start) free_q <= '0;
+      else if (cur_done && cur_q.unit_last) free_q <= free_q + 16'd1;
+      if (rec_start) rec_left_q <= 5'(RecordBeats);
+      else if (rec_v && wd_ready_i) rec_left_q <= rec_left_q - 5'd1;
+    end
+    if (queue_take) cur_q <= queue_seg;
+    else if (o_re_o) begin
+      cur_q.addr <= cur_q.addr + OAddrBits'(Cb);
+      cur_q.words <= cur_q.words - 12'd1;
+    end
+    if (rec_start) record_q <= record_i;
+    else if (rec_v && wd_ready_i) record_q <= record_q >> (SubRow * 8);
+  end
+
+endmodule

@@ -1,0 +1,308 @@
+// Output transform: Y = A^T (M << em) A of every output tile of a layer, one pixel of SubRow channels per transfer.
+//
+// Walks block, kg, q, n, kb (docs/hardware.md). Reads the tap groups of one tile from the M buffer, one word per cycle,
+// aligns them, transforms rows into registers `r_q` while pixels of the tile before leave from registers `e_q`
+// through the column transform. All arithmetic is modulo 2^YBits; the compiler guarantees that Y fits.
+//
+// Contract
+//   command   one layer per transfer; cmd_ready_o is high when idle; counters restart at 0 with each command.
+//   m read    latency 1; the RAM keeps m_rdata_i while m_re_o is low. A unit is read once m_ready_i has passed it;
+//             m_free_o counts units whose last word has been read (address issued, so the half may be overwritten).
+//   y stream  valid never waits for ready. y_meta = {last_of_unit, drop, kb, oy[11:0], ox[11:0], quad_last,
+//             quad_first}: last_of_unit closes a (block, kg); drop marks pixels outside the convolution's output or,
+//             with pooling, pixels of quads whose pooled pixel lies outside; oy, ox count from the block's corner.
+//   rate      max(groups, m * m) cycles per tile; latency 5 cycles from the last word of a tile to its first pixel.
+// Parameters: SubRow 4, 8, 16; Channels a power of two, SubRow..128; Tiles 2..32; AccBits <= YBits <= 48.
+// Cost: 2 * 24 * SubRow * YBits + 7 * SubRow * YBits flip-flops, no DSP, no RAM.
+
+module subrow_otrans
+  import subrow_pkg::*;
+#(
+    parameter int unsigned Channels = 16,
+    parameter int unsigned Tiles = 6,
+    parameter int unsigned SubRow = 8,
+    parameter int unsigned AccBits = 26,
+    parameter int unsigned YBits = 36,
+    localparam int unsigned Cb = Channels / SubRow,
+    localparam int unsigned KbBits = Cb > 1 ? $clog2(Cb) : 1,
+    localparam int unsigned Nk = Tiles * Cb,
+    localparam int unsigned MAddrBits = $clog2(18 * Nk),
+    localparam int unsigned MetaBits = 28 + KbBits
+) (
+    input logic clk_i,
+    input logic rst_ni,
+
+    input  logic                 cmd_valid_i,
+    output logic                 cmd_ready_o,
+    input  logic [InstrBits-1:0] cmd_data_i,
+
+    input  logic [15:0] m_ready_i,
+    output logic [15:0] m_free_o,
+
+    output logic                        m_re_o,
+    output logic [       MAddrBits-1:0] m_raddr_o,
+    input  logic [4*SubRow*AccBits-1:0] m_rdata_i,
+
+    output logic                    y_valid_o,
+    input  logic                    y_ready_i,
+    output logic [SubRow*YBits-1:0] y_data_o,
+    output logic [    MetaBits-1:0] y_meta_o
+);
+
+  if (SubRow != 4 && SubRow != 8 && SubRow != 16) begin : g_bad_sub_row
+    $error("subrow_otrans: SubRow = %0d must be 4, 8 or 16", SubRow);
+  end
+  if (Channels < SubRow || Channels > 128 || (Channels & (Channels - 1)) != 0) begin : g_bad_channels
+    $error("subrow_otrans: Channels = %0d must be a power of two, SubRow..128", Channels);
+  end
+  if (Tiles < 2 || Tiles > 32) begin : g_bad_tiles
+    $error("subrow_otrans: Tiles = %0d must be 2..32", Tiles);
+  end
+  if (AccBits < 1 || AccBits > YBits || YBits > 48) begin : g_bad_bits
+    $error("subrow_otrans: AccBits = %0d must be 1..YBits, YBits = %0d at most 48", AccBits, YBits);
+  end
+
+  typedef logic signed [YBits-1:0] y_t;
+  typedef struct packed {
+    logic              unit_last;  // last tile of the (block, kg)
+    logic [KbBits-1:0] kb;
+    logic [11:0]       oy;         // corner of the tile in the block
+    logic [11:0]       ox;
+    logic [12:0]       rem_h;      // rows of the block, from its corner, that count
+    logic [12:0]       rem_w;
+  } tile_t;
+  typedef struct packed {
+    logic       shift;  // a new pair of rows begins
+    logic [1:0] phase;  // 0: row 4, 1: row 5, 2: columns 4, 5 of both
+    logic       last;
+  } load_t;
+
+  // ---- command -----------------------------------------------------------------------------------------------------
+  /* verilator lint_off UNUSEDSIGNAL */
+  instr_t in_q;  // fields of other units stay unused
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic run_q, busy;
+  wire start = cmd_valid_i && cmd_ready_o;
+  wire f4 = in_q.tile == TileF4;
+  wire f2 = in_q.tile == TileF2;
+  wire [3:0] g_max = f4 ? 4'd8 : f2 ? 4'd3 : 4'd0;
+  assign cmd_ready_o = !run_q && !busy;
+  always_ff @(posedge clk_i) if (start) in_q <= cmd_data_i;
+
+  // ---- walk --------------------------------------------------------------------------------------------------------
+  logic load_q, blk_valid, blk_last, blk_next;
+  logic [9:0] th, tw;
+  logic [11:0] crows, ccols, orows, ocols;
+  logic [3:0] g_q;
+  logic [1:0] phase_q;
+  logic [KbBits-1:0] kb_q;
+  logic [4:0] n_q;
+  logic [9:0] ty_q, tx_q;
+  logic [11:0] kg_q, left_q;  // output channel group; channel blocks from it to the last
+  logic [15:0] unit_q;
+  logic adv;
+
+  /* verilator lint_off PINCONNECTEMPTY */
+  subrow_block_iter u_blocks (
+      .clk_i, .rst_ni,
+      .cmd_i(in_q), .load_i(load_q), .next_i(blk_next), .valid_o(blk_valid), .last_o(blk_last),
+      .last_y_o(), .last_x_o(), .half_o(), .by_o(), .bx_o(), .th_o(th), .tw_o(tw), .q_o(),
+      .iy0_o(), .ix0_o(), .ry0_o(), .nrows_o(), .rx0_o(), .ncols_o(),
+      .cy0_o(), .crows_o(crows), .cx0_o(), .ccols_o(ccols),
+      .oy0_o(), .orows_o(orows), .ox0_o(), .ocols_o(ocols)
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
+
+  wire issue = run_q && blk_valid && m_ready_i != unit_q && adv;
+  wire g_last = g_q == g_max;
+  wire kb_last = 32'(kb_q) == Cb - 1 || 12'(kb_q) + 12'd1 == left_q;
+  wire tx_last = tx_q == tw - 10'd1;
+  wire tile_last = tx_last && ty_q == th - 10'd1;
+  wire n_last = 32'(n_q) == Tiles - 1 || tile_last;
+  wire kg_last = kg_q == in_q.kgs - 12'd1;
+  wire tile_done = issue && g_last && kb_last;
+  assign blk_next = tile_done && tile_last && kg_last;
+
+  assign m_free_o = unit_q;
+  assign m_re_o = issue;
+  assign m_raddr_o = MAddrBits'((unit_q[0] ? 9 * Nk : 0) + 32'(g_q) * Nk + 32'(n_q) * Cb + 32'(kb_q));
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      run_q <= 1'b0;
+      load_q <= 1'b0;
+      unit_q <= '0;
+    end else begin
+      load_q <= start;
+      if (start) run_q <= 1'b1;
+      else if (blk_next && blk_last) run_q <= 1'b0;
+      if (start) unit_q <= '0;
+      else if (tile_done && n_last) unit_q <= unit_q + 16'd1;
+    end
+    if (load_q) begin
+      {g_q, phase_q, kb_q, n_q, ty_q, tx_q, kg_q} <= '0;
+      left_q <= in_q.out_cb;
+    end else if (issue) begin
+      g_q <= g_last ? 4'd0 : g_q + 4'd1;
+      phase_q <= g_last || phase_q == (f4 ? 2'd2 : 2'd1) ? 2'd0 : phase_q + 2'd1;
+      if (g_last) kb_q <= kb_last ? '0 : kb_q + 1'b1;
+      if (tile_done) begin
+        n_q <= n_last ? 5'd0 : n_q + 5'd1;
+        tx_q <= tx_last ? 10'd0 : tx_q + 10'd1;
+        if (tx_last) ty_q <= tile_last ? 10'd0 : ty_q + 10'd1;
+      end
+      if (tile_done && tile_last) begin
+        kg_q <= kg_last ? 12'd0 : kg_q + 12'd1;
+        left_q <= kg_last ? in_q.out_cb : left_q - 12'(Cb);
+      end
+    end
+  end
+
+  // ---- align -------------------------------------------------------------------------------------------------------
+  logic s1_v_q, s2_v_q;
+  load_t s1_load_q, s2_load_q;
+  tile_t s1_tile_q, s2_tile_q;
+  logic [3:0][3:0] s1_em_q;
+  y_t x_q[SubRow][4];
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      s1_v_q <= 1'b0;
+      s2_v_q <= 1'b0;
+    end else if (adv) begin
+      s1_v_q <= issue;
+      s2_v_q <= s1_v_q;
+    end
+    if (adv) begin
+      for (int unsigned t = 0; t < 4; t++) s1_em_q[t] <= in_q.em[{g_q, t[1:0]}];
+      s1_load_q <= '{shift: (f4 || f2) && phase_q == 2'd0, phase: phase_q, last: g_last};
+      s1_tile_q <= '{
+          unit_last: kb_last && tile_last,
+          kb: kb_q,
+          oy: f4 ? {ty_q, 2'b0} : {1'b0, ty_q, 1'b0},
+          ox: f4 ? {tx_q, 2'b0} : {1'b0, tx_q, 1'b0},
+          rem_h: in_q.pool[0] ? {orows, 1'b0} : {1'b0, crows},
+          rem_w: in_q.pool[0] ? {ocols, 1'b0} : {1'b0, ccols}
+      };
+      s2_load_q <= s1_load_q;
+      s2_tile_q <= s1_tile_q;
+      for (int unsigned l = 0; l < SubRow; l++)
+        for (int unsigned t = 0; t < 4; t++)
+          x_q[l][t] <= y_t'($signed(m_rdata_i[(t*SubRow+l)*AccBits+:AccBits])) <<< s1_em_q[t];
+    end
+  end
+
+  // ---- row transform: pairs of rows enter at 4, 5 and move up; the last row is 5 for every tile size ---------------
+  logic r_full_q, copy;
+  tile_t r_tile_q;
+  y_t r_q[SubRow][6][4];
+  wire r_load = s2_v_q && (!r_full_q || copy);
+  assign adv = !s2_v_q || r_load;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) r_full_q <= 1'b0;
+    else if (r_load && s2_load_q.last) r_full_q <= 1'b1;
+    else if (copy) r_full_q <= 1'b0;
+    if (r_load) r_tile_q <= s2_tile_q;
+  end
+
+  for (genvar l = 0; l < SubRow; l++) begin : g_row
+    y_t row4[4], row5[4], tail4[4], tail5[4];
+    logic signed [47:0] x0, x1, x2, x3;
+    assign x0 = 48'(x_q[l][0]);
+    assign x1 = 48'(x_q[l][1]);
+    assign x2 = 48'(x_q[l][2]);
+    assign x3 = 48'(x_q[l][3]);
+    for (genvar b = 0; b < 4; b++) begin : g_col
+      y_t wino, same4, same5;
+      assign wino = f4 ? y_t'(at_f4(b, x0, x1, x2, x3, 0, 0)) : b < 2 ? y_t'(at_f2(b, x0, x1, x2, x3)) : '0;
+      assign same4 = b < 2 ? x_q[l][b%2] : '0;
+      assign same5 = b < 2 ? x_q[l][2+b%2] : '0;
+      assign row4[b] = f4 || f2 ? wino : same4;
+      assign row5[b] = f4 || f2 ? wino : same5;
+      assign tail4[b] = y_t'(at_f4(b, 0, 0, 0, 0, x0, x1));
+      assign tail5[b] = y_t'(at_f4(b, 0, 0, 0, 0, x2, x3));
+      always_ff @(posedge clk_i) begin
+        if (r_load && s2_load_q.shift) for (int i = 0; i < 4; i++) r_q[l][i][b] <= r_q[l][i+2][b];
+        if (r_load && s2_load_q.phase == 2'd0) r_q[l][4][b] <= row4[b];
+        else if (r_load && s2_load_q.phase == 2'd2) r_q[l][4][b] <= r_q[l][4][b] + tail4[b];
+        if (r_load && s2_load_q.phase == 2'd2) r_q[l][5][b] <= r_q[l][5][b] + tail5[b];
+        else if (r_load) r_q[l][5][b] <= row5[b];
+      end
+    end
+  end
+
+  // ---- column transform: row a of A^T is [a=0] x0 + (x1 + x2) + (x3 + x4) << a + [a=m-1] x5, minus when a is odd ----
+  logic e_v_q, a_v_q, b_v_q;
+  tile_t e_tile_q;
+  y_t e_q[SubRow][6][4];
+  logic [3:0] pix_q;  // {qx, qy, dy, dx}
+  logic [MetaBits-1:0] a_meta_q, b_meta_q;
+  logic [1:0] a_row_q;
+  y_t a_s05_q[SubRow], a_s12_q[SubRow], a_s34_q[SubRow];
+
+  wire b_ready = !b_v_q || y_ready_i;
+  wire a_ready = !a_v_q || b_ready;
+  wire pix_last = f4 ? &pix_q : &pix_q[1:0];
+  wire pix_fire = e_v_q && a_ready;
+  wire [1:0] row = pix_q[2:1];
+  wire [1:0] col = {1'b0, pix_q[0]};
+  wire row_last = row == (f4 ? 2'd3 : 2'd1);
+  wire [11:0] oy = e_tile_q.oy | {10'd0, row};
+  wire [11:0] ox = e_tile_q.ox | {10'd0, pix_q[3], pix_q[0]};
+  wire drop = {1'b0, oy} >= e_tile_q.rem_h || {1'b0, ox} >= e_tile_q.rem_w;
+  assign copy = r_full_q && (!e_v_q || (pix_fire && pix_last));
+  assign busy = s1_v_q || s2_v_q || r_full_q || e_v_q || a_v_q || b_v_q;
+  assign y_valid_o = b_v_q;
+  assign y_meta_o = b_meta_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      e_v_q <= 1'b0;
+      a_v_q <= 1'b0;
+      b_v_q <= 1'b0;
+    end else begin
+      if (copy) e_v_q <= 1'b1;
+      else if (pix_fire && pix_last) e_v_q <= 1'b0;
+      if (a_ready) a_v_q <= e_v_q;
+      if (b_ready) b_v_q <= a_v_q;
+    end
+    if (copy) pix_q <= 4'd0;
+    else if (pix_fire) pix_q <= pix_q + 4'd1;
+    if (copy) e_tile_q <= r_tile_q;
+    if (a_ready) begin
+      a_row_q <= row;
+      a_meta_q <= {e_tile_q.unit_last && pix_last, drop, e_tile_q.kb, oy, ox, &pix_q[1:0], ~|pix_q[1:0]};
+    end
+    if (b_ready) b_meta_q <= a_meta_q;
+  end
+
+  for (genvar l = 0; l < SubRow; l++) begin : g_out
+    y_t b_y_q;
+    assign y_data_o[l*YBits+:YBits] = b_y_q;
+    always_ff @(posedge clk_i) begin
+      if (copy) begin
+        for (int b = 0; b < 4; b++) begin
+          e_q[l][0][b] <= f4 ? r_q[l][0][b] : f2 ? r_q[l][2][b] : r_q[l][4][b];
+          e_q[l][1][b] <= f4 ? r_q[l][1][b] : f2 ? r_q[l][3][b] : '0;
+          e_q[l][2][b] <= f4 ? r_q[l][2][b] : f2 ? r_q[l][4][b] : '0;
+          e_q[l][3][b] <= f4 ? r_q[l][3][b] : '0;
+          e_q[l][4][b] <= f4 ? r_q[l][4][b] : '0;
+          e_q[l][5][b] <= r_q[l][5][b];
+        end
+      end else if (pix_fire && pix_q[2:0] == 3'd7) begin
+        for (int i = 0; i < 6; i++) begin
+          e_q[l][i][0] <= e_q[l][i][2];
+          e_q[l][i][1] <= e_q[l][i][3];
+        end
+      end
+      if (a_ready) begin
+        a_s05_q[l] <= row == 2'd0 ? e_q[l][0][col] : row_last ? e_q[l][5][col] : '0;
+        a_s12_q[l] <= row[0] ? e_q[l][1][col] - e_q[l][2][col] : e_q[l][1][col] + e_q[l][2][col];
+        a_s34_q[l] <= row[0] ? e_q[l][3][col] - e_q[l][4][col] : e_q[l][3][col] + e_q[l][4][col];
+      end
+      if (b_ready) b_y_q <= a_s05_q[l] + a_s12_q[l] + (a_s34_q[l] <<< a_row_q);
+    end
+  end
+
+endmodule

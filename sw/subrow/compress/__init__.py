@@ -1,0 +1,1 @@
+"""Pruning, batch-norm recalibration and quantisation of a Graph; torch lives here."""

@@ -1,0 +1,82 @@
+"""What calibration images say about a network's numbers: activation scales and the range of B^T x B."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from subrow.compress.execute import evaluate, windows
+from subrow.ir.graph import Graph, Node
+from subrow.ir.weights import tile_kind
+from subrow.spec.formats import clamp, round_shift, signed_max
+from subrow.spec.winograd import TileKind
+
+Method = Literal["mse", "percentile", "max"]
+_SAMPLES = 50_000  # values of one tensor from one batch
+_WINDOWS = 40_000  # V values of one layer and tap
+
+
+def activation_scales(
+    graph: Graph, images: Tensor, method: Method = "mse", percentile: float = 99.99, batch: int = 32
+) -> dict[str, float]:
+    """Real value of one activation step for every tensor of a fused Graph; outputs use their whole range."""
+    names = [n.name for n in graph if n.op != "output"]
+    final = {n.inputs[0] for n in graph.outputs}
+    samples: dict[str, list[NDArray[np.float32]]] = {n: [] for n in names}
+    peaks = dict.fromkeys(names, 0.0)
+    for start in range(0, len(images), batch):
+        tensors = evaluate(graph, images[start : start + batch])
+        for name in names:
+            flat = tensors[name].flatten()
+            peaks[name] = max(peaks[name], float(flat.abs().max()))
+            samples[name].append(flat[:: max(1, len(flat) // _SAMPLES)].numpy())
+    scales = {}
+    for name in names:
+        values = np.abs(np.concatenate(samples[name])).astype(np.float64)
+        limit = clip_limit(values, peaks[name], "max" if name in final else method, percentile)
+        scales[name] = max(limit, 1e-12) / signed_max(8)
+    return scales
+
+
+def clip_limit(values: NDArray[np.float64], peak: float, method: Method, percentile: float = 99.99) -> float:
+    """Largest magnitude to represent: that of least squared error, a percentile, or the peak."""
+    if method == "max" or peak == 0:
+        return peak
+    if method == "percentile":
+        return float(np.percentile(values, percentile)) or peak
+    candidates = peak * np.linspace(0.3, 1.0, 36)
+    errors = []
+    for limit in candidates:
+        step = limit / signed_max(8)
+        errors.append(float(((np.minimum(np.rint(values / step), signed_max(8)) * step - values) ** 2).mean()))
+    return float(candidates[int(np.argmin(errors))])
+
+
+def window_values(node: Node, x: Tensor, scale: float) -> NDArray[np.int64]:
+    """Integer B^T x B of a sample of a Winograd layer's windows, [taps, values]."""
+    top, left, bottom, right = node.attrs["pad"]
+    q = torch.clamp(torch.round(x / scale), -127, 127)
+    q = functional.pad(q, (left, right, top, bottom))
+    v = windows(tile_kind(node), q, q.shape[2] - 2, q.shape[3] - 2)
+    v = v.reshape(v.shape[0], -1)
+    return v[:, :: max(1, v.shape[1] // _WINDOWS)].numpy().astype(np.int64)
+
+
+def choose_ev(values: NDArray[np.int64], v_bits: int) -> tuple[int, ...]:
+    """Right shift of each tap with the least squared error after rounding and clamping to v_bits."""
+    errors = []
+    for shift in range(8):
+        rounded = clamp(round_shift(values, shift), v_bits) << shift
+        errors.append(((rounded - values).astype(np.float64) ** 2).mean(axis=1))
+    return tuple(int(i) for i in np.argmin(np.array(errors), axis=0))
+
+
+def layer_inputs(graph: Graph, images: Tensor) -> dict[str, Tensor]:
+    """The input tensor of every Winograd layer."""
+    tensors = evaluate(graph, images)
+    return {n.name: tensors[n.inputs[0]] for n in graph if n.op == "conv" and tile_kind(n) is not TileKind.DIRECT}

@@ -1,0 +1,124 @@
+"""Runs a Graph in float with torch: before or after folding, fusing and pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from subrow.ir.graph import Graph, Node
+from subrow.ir.weights import from_reduction, tile_kind
+from subrow.spec.errors import InputError
+from subrow.spec.winograd import TileKind, as_float, tap_order
+from subrow.spec.winograd import tile as tile_of
+
+Hook = Callable[[Node, Tensor], Node]
+
+
+def execute(graph: Graph, images: NDArray[Any] | Tensor, all_tensors: bool = False) -> dict[str, NDArray[np.float32]]:
+    """Output tensors (or every node's, by name) for a batch of images, N x the input's shape."""
+    tensors = evaluate(graph, as_batch(graph, images))
+    wanted = list(graph) if all_tensors else list(graph.outputs)
+    return {n.name: tensors[n.name].numpy() for n in wanted}
+
+
+def as_batch(graph: Graph, images: NDArray[Any] | Tensor) -> Tensor:
+    """images as a float32 batch of the Graph's only input; InputError when the shape does not fit."""
+    if len(graph.inputs) != 1:
+        raise InputError(f"Graph {graph.name} has {len(graph.inputs)} inputs; calibration images feed exactly one")
+    batch = torch.as_tensor(np.asarray(images), dtype=torch.float32)
+    shape = graph.inputs[0].shape
+    if batch.ndim == 2 and len(shape) == 3:
+        batch = batch[:, :, None, None]
+    if tuple(batch.shape[1:]) != shape or not len(batch):
+        raise InputError(f"Graph {graph.name}: images of shape {tuple(batch.shape)}, must be N >= 1 x {shape}")
+    return batch
+
+
+def evaluate(graph: Graph, batch: Tensor, hook: Hook | None = None) -> dict[str, Tensor]:
+    """Every node's tensor. hook may exchange a node once its first input is known."""
+    tensors: dict[str, Tensor] = {}
+    with torch.inference_mode():
+        for node in graph:
+            if node.op == "input":
+                tensors[node.name] = batch
+                continue
+            inputs = [tensors[i] for i in node.inputs]
+            tensors[node.name] = _OPS[node.op](hook(node, inputs[0]) if hook else node, inputs)
+    return tensors
+
+
+def _param(node: Node, name: str) -> Tensor | None:
+    value = node.params.get(name)
+    return None if value is None else torch.from_numpy(np.array(value, dtype=np.float32))
+
+
+def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
+    top, left, bottom, right = node.attrs["pad"]
+    x = functional.pad(inputs[0], (left, right, top, bottom))
+    bias = _param(node, "bias")
+    if "u" in node.params and tile_kind(node) is not TileKind.DIRECT:
+        y = _winograd(tile_kind(node), x, node.params["u"])
+        y = y if bias is None else y + bias[:, None, None]
+    else:
+        weight = node.params["weight"]
+        if "u" in node.params:
+            weight = from_reduction(node.params["u"], weight.shape, node.attrs["density"][1])
+        w = torch.from_numpy(np.array(weight, dtype=np.float32))
+        y = functional.conv2d(x, w, bias, stride=node.attrs["stride"], groups=node.attrs["groups"])
+    y = y + inputs[1] if len(inputs) == 2 else y
+    y = functional.relu(y) if node.attrs.get("relu") else y
+    return functional.max_pool2d(y, 2) if node.attrs.get("pool") else y
+
+
+@cache
+def _matrices(kind: TileKind) -> tuple[Tensor, Tensor, Tensor]:
+    """(B^T (x) B^T, A^T (x) A^T, tap positions in row-major order) with taps in hardware order."""
+    t = tile_of(kind)
+    order = torch.tensor([i * t.alpha + j for i, j in tap_order(kind)])
+    bt, at = (torch.from_numpy(as_float(m)).float() for m in (t.bt, t.at))
+    return torch.kron(bt, bt)[order], torch.kron(at, at)[:, order], order
+
+
+def windows(kind: TileKind, x: Tensor, oh: int, ow: int) -> Tensor:
+    """V = B^T x B of every tile of a padded batch: [taps, C, N * TH * TW]."""
+    t = tile_of(kind)
+    th, tw = -(-oh // t.m), -(-ow // t.m)
+    x = functional.pad(x, (0, (tw * t.m + t.r - 1) - x.shape[3], 0, (th * t.m + t.r - 1) - x.shape[2]))
+    cut = x.unfold(2, t.alpha, t.m).unfold(3, t.alpha, t.m)  # N, C, TH, TW, alpha, alpha
+    flat = cut.permute(4, 5, 1, 0, 2, 3).reshape(t.taps, -1)
+    return (_matrices(kind)[0] @ flat).reshape(t.taps, x.shape[1], -1)
+
+
+def _winograd(kind: TileKind, x: Tensor, u: NDArray[Any]) -> Tensor:
+    t, (n, _, h, w) = tile_of(kind), x.shape
+    oh, ow = h - 2, w - 2
+    th, tw = -(-oh // t.m), -(-ow // t.m)
+    m = torch.bmm(torch.from_numpy(np.array(u, dtype=np.float32)), windows(kind, x, oh, ow))
+    k = m.shape[1]
+    y = (_matrices(kind)[1] @ m.reshape(t.taps, -1)).reshape(t.m, t.m, k, n, th, tw)
+    return y.permute(3, 2, 4, 0, 5, 1).reshape(n, k, th * t.m, tw * t.m)[:, :, :oh, :ow]
+
+
+def _batch_norm(node: Node, inputs: list[Tensor]) -> Tensor:
+    mean, var, gamma, beta = (_param(node, p) for p in ("mean", "var", "gamma", "beta"))
+    return functional.batch_norm(inputs[0], mean, var, gamma, beta, eps=node.attrs["eps"])
+
+
+_OPS: dict[str, Callable[[Node, list[Tensor]], Tensor]] = {
+    "conv": _conv,
+    "linear": lambda n, i: functional.linear(i[0], _param(n, "weight"), _param(n, "bias")),
+    "batch_norm": _batch_norm,
+    "relu": lambda n, i: functional.relu(i[0]),
+    "max_pool": lambda n, i: functional.max_pool2d(i[0], 2),
+    "global_avg_pool": lambda n, i: i[0].mean((2, 3), keepdim=True),
+    "add": lambda n, i: i[0] + i[1],
+    "flatten": lambda n, i: i[0].flatten(1),
+    "output": lambda n, i: i[0],
+}

@@ -1,0 +1,160 @@
+"""What every device does: load a Program, run images, hand back integers, scales and counters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from subrow.spec.errors import DeviceError, InputError, ProgramError
+from subrow.spec.hwconfig import HwConfig
+from subrow.spec.program import Program, TensorInfo
+
+Int8Array = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave, and what gave it.
+
+    outputs: int8 [N, C, H, W] by name; real value = scales[name] * integer. cycles: one number per image, or None when
+    the device has no notion of time. records: one dict per layer (isa.RECORD_FIELDS) of the last image.
+    """
+
+    outputs: Mapping[str, Int8Array]
+    scales: Mapping[str, float]
+    cycles: tuple[int, ...] | None
+    records: tuple[dict[str, int], ...]
+    device: str
+    program_digest: str
+    hw_digest: str
+
+    def real(self, name: str | None = None) -> NDArray[np.float32]:
+        """An output as real numbers; without a name, the only one."""
+        if name is None:
+            if len(self.outputs) != 1:
+                raise InputError(f"RunResult has {len(self.outputs)} outputs, name one of {sorted(self.outputs)}")
+            name = next(iter(self.outputs))
+        if name not in self.outputs:
+            raise InputError(f"RunResult has no output {name!r}; outputs: {sorted(self.outputs)}")
+        return (self.outputs[name] * np.float32(self.scales[name])).astype(np.float32)
+
+
+def quantise(x: ArrayLike, info: TensorInfo) -> Int8Array:
+    """[N, C, H, W] (or one [C, H, W]) as int8: floor(x / scale + 1/2), clamped to +-127; int8 stays as it is.
+
+    Raises InputError, naming the input, for another shape, a type that is not a number, NaN or infinity.
+    """
+    array = np.asarray(x)
+    if array.ndim == 3:
+        array = array[None]
+    if array.ndim != 4 or array.shape[1:] != info.shape:
+        raise InputError(f"input {info.name}: shape {np.shape(x)}, must be [N, {', '.join(map(str, info.shape))}]")
+    if array.dtype == np.int8:
+        return array
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"input {info.name}: type {array.dtype}, must be floating point or integer")
+    real = array.astype(np.float64)
+    if not np.isfinite(real).all():
+        image = int(np.argwhere(~np.isfinite(real))[0][0])
+        raise InputError(f"input {info.name}: image {image} holds NaN or infinity")
+    return np.clip(np.floor(real / info.scale + 0.5), -127, 127).astype(np.int8)
+
+
+def pack_activation(x: Int8Array, sub_row: int) -> Int8Array:
+    """[..., C, H, W] -> memory layout [..., H, ceil(C / L), W, L]; channels beyond C are 0."""
+    *lead, c, h, w = x.shape
+    blocks = -(-c // sub_row)
+    padded = np.zeros((*lead, blocks * sub_row, h, w), np.int8)
+    padded[..., :c, :, :] = x
+    split = padded.reshape(*lead, blocks, sub_row, h, w)
+    return np.ascontiguousarray(np.moveaxis(split, (-4, -3, -2, -1), (-3, -1, -4, -2)))
+
+
+def unpack_activation(data: NDArray[np.generic], shape: tuple[int, int, int], sub_row: int) -> Int8Array:
+    """Bytes of one tensor in memory layout -> int8 [C, H, W]."""
+    c, h, w = shape
+    blocks = -(-c // sub_row)
+    words = data.view(np.int8).reshape(h, blocks, w, sub_row)
+    return np.ascontiguousarray(words.transpose(1, 3, 0, 2).reshape(blocks * sub_row, h, w)[:c])
+
+
+def tensor_bytes(info: TensorInfo, sub_row: int) -> int:
+    """Bytes that a tensor takes in the arena."""
+    c, h, w = info.shape
+    return h * -(-c // sub_row) * w * sub_row
+
+
+class Device(ABC):
+    """Runs Programs of one HwConfig. Use as a context manager, or call `close`.
+
+    `load` raises ProgramError when the Program is for other hardware or inconsistent, DeviceError when an instruction
+    exceeds a limit; `run` raises InputError for bad input and DeviceError when the device fails.
+    """
+
+    name: str
+
+    def __init__(self, hw: HwConfig) -> None:
+        self.hw = hw
+        self._program: Program | None = None
+
+    @abstractmethod
+    def load(self, program: Program) -> None:
+        """Make a Program the one that `run` runs."""
+
+    @abstractmethod
+    def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
+        """Run images: [N, C, H, W] real numbers or int8; a dict by name when there are several inputs."""
+
+    def close(self) -> None:
+        """Free what the device holds; may be called twice."""
+        self._program = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def program(self) -> Program:
+        """The loaded Program."""
+        if self._program is None:
+            raise DeviceError(f"{self.name}: no Program is loaded; call load(program) first")
+        return self._program
+
+    def check_program(self, program: Program) -> None:
+        """Raises ProgramError unless the Program is for this hardware and its tensors lie inside its arena."""
+        program.check_hardware(self.hw)
+        for info in (*program.inputs, *program.outputs):
+            if min(info.shape) < 1 or info.scale <= 0 or not np.isfinite(info.scale):
+                raise ProgramError(
+                    f"Program {program.name}: tensor {info.name}: shape {info.shape}, scale {info.scale}"
+                )
+            end = info.offset + tensor_bytes(info, self.hw.sub_row)
+            if info.offset < 0 or end > program.arena_bytes:
+                raise ProgramError(
+                    f"Program {program.name}: tensor {info.name} takes arena bytes {info.offset}..{end}, "
+                    f"the arena has {program.arena_bytes}"
+                )
+
+    def quantised_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Int8Array]:
+        """int8 [N, C, H, W] by input name, all with the same N >= 1."""
+        infos = self.program.inputs
+        if not isinstance(x, Mapping):
+            if len(infos) != 1:
+                raise InputError(f"the Program has inputs {[i.name for i in infos]}: pass a dict of arrays by name")
+            x = {infos[0].name: x}
+        if set(x) != {i.name for i in infos}:
+            raise InputError(f"inputs {sorted(x)} given, the Program has {sorted(i.name for i in infos)}")
+        result = {i.name: quantise(x[i.name], i) for i in infos}
+        counts = {name: len(a) for name, a in result.items()}
+        if len(set(counts.values())) != 1 or not next(iter(counts.values())):
+            raise InputError(f"images per input {counts}: must be equal and at least 1")
+        return result

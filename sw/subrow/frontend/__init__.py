@@ -1,0 +1,1 @@
+"""Capture: a trained network to a Graph."""
