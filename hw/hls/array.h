@@ -12,7 +12,7 @@ namespace subrow {
 // One step of one (tap, channel): the weight, and the row w * L + idx of V that it multiplies.
 struct Step {
   int32_t u;
-  int32_t row;
+  uint32_t row;
 };
 constexpr int kMaxSteps = kLanes * kWeightWords;  // direct layers pack four steps into a word
 static_assert(static_cast<int64_t>(kVWords) * kSubRow < (int64_t{1} << 31), "row fits");
@@ -32,31 +32,29 @@ inline uint64_t array_steps(const Instr& ins, const Block& b) {
 
 inline int weight_taps(const Instr& ins) { return ins.tile == kDirect ? 1 : kLanes * tile_shape(ins).groups; }
 
-inline Step step_of(const Instr& ins, const WeightWord& word, int lane, int k, int kg, int i) {
+// Step j of the sub-row whose V word is w.
+inline Step step_of(const Instr& ins, const WeightWord& word, int lane, int k, uint32_t w, uint32_t j) {
 #pragma HLS INLINE
-  const int w = i / static_cast<int>(ins.sub_s), j = i % static_cast<int>(ins.sub_s);
-  const int index = ins.implicit_index ? j : static_cast<int>(word.idx[lane][k]);
-  return {static_cast<int32_t>(word.u[lane][k]), (kg * static_cast<int>(ins.v_kstep) + w) * kSubRow + index};
+  const uint32_t index = ins.implicit_index ? j : static_cast<uint32_t>(word.idx[lane][k]);
+  return {static_cast<int32_t>(word.u[lane][k]), w * kSubRow + index};
 }
 
 // Weight words -> steps.
 inline void array_load(const Instr& ins, const WeightWord* words, int kg, Step* steps) {
-  const int n = reduction_steps(ins), groups = tile_shape(ins).groups;
-  if (ins.tile == kDirect) {
-    for (int i = 0; i < n; ++i) {
-      for (int k = 0; k < kChannels; ++k) {
+  const int n = reduction_steps(ins), groups = tile_shape(ins).groups, first = kg * static_cast<int>(ins.v_kstep);
+  const bool direct = ins.tile == kDirect;
+  int i = 0;
+  for (int w = 0; w < static_cast<int>(ins.red_words); ++w) {
+    for (int j = 0; j < static_cast<int>(ins.sub_s); ++j, ++i) {
+      for (int k = 0; direct && k < kChannels; ++k) {
 #pragma HLS UNROLL
-        steps[k * n + i] = step_of(ins, words[i / kLanes], i % kLanes, k, kg, i);
+        steps[k * n + i] = step_of(ins, words[i / kLanes], i % kLanes, k, first + w, j);
       }
-    }
-    return;
-  }
-  for (int g = 0; g < groups; ++g) {
-    for (int i = 0; i < n; ++i) {
-      for (int e = 0; e < kEntries; ++e) {
-#pragma HLS UNROLL
-        const int row = g * kEntries + e;
-        steps[static_cast<int64_t>(row) * n + i] = step_of(ins, words[g * n + i], e / kChannels, e % kChannels, kg, i);
+      for (int row = 0; !direct && row < groups * kEntries; ++row) {
+#pragma HLS PIPELINE II = 1
+        const WeightWord& word = words[row / kEntries * n + i];
+        steps[static_cast<int64_t>(row) * n + i] =
+            step_of(ins, word, row % kEntries / kChannels, row % kChannels, first + w, j);
       }
     }
   }
@@ -65,7 +63,8 @@ inline void array_load(const Instr& ins, const WeightWord* words, int kg, Step* 
 // One tap and channel: all steps, kWidth tiles at once. `v` is the tap group's first word, `lane` its tap lane.
 template <int kWidth>
 inline void array_lane(const Step* steps, int n, const VWord* v, int lane, acc_t* m) {
-  acc_t acc[kWidth] = {};
+  acc_t acc[kWidth];
+  for (int t = 0; t < kWidth; ++t) acc[t] = 0;
   for (int i = 0; i < n; ++i) {
 #pragma HLS PIPELINE II = 1
     const Step s = steps[i];

@@ -11,7 +11,7 @@
 //   y stream  valid never waits for ready. y_meta = {last_of_unit, drop, kb, oy[11:0], ox[11:0], quad_last,
 //             quad_first}: last_of_unit closes a (block, kg); drop marks pixels outside the convolution's output or,
 //             with pooling, pixels of quads whose pooled pixel lies outside; oy, ox count from the block's corner.
-//   rate      max(groups, m * m) cycles per tile; latency 5 cycles from the last word of a tile to its first pixel.
+//   rate      max(groups, m * m) cycles per tile; latency 6 cycles from the last read of a tile to its first pixel.
 // Parameters: SubRow 4, 8, 16; Channels a power of two, SubRow..128; Tiles 2..32; AccBits <= YBits <= 48.
 // Cost: 2 * 24 * SubRow * YBits + 7 * SubRow * YBits flip-flops, no DSP, no RAM.
 

@@ -192,7 +192,7 @@ def meta_fields(hw: Hw, word: int) -> dict[str, int]:
 
 def some_layers(hw: Hw) -> dict[str, Layer]:
     """The directed geometries: every tile size, odd sizes, several blocks and groups, an unfilled last group."""
-    several = 2 * hw.cb + (1 if hw.cb > 1 else 0)
+    several = hw.cb + 1
     D, F2, F4 = TileKind.DIRECT, TileKind.F2, TileKind.F4
     return {
         "direct": Layer(D, 5, 7, 2, 3, several),

@@ -1,4 +1,4 @@
-"""What the benches of the front end share: a clock loop, stall patterns, a reader, and the loop nest of docs/hardware.md."""
+"""What the benches of the front end share: a clock loop, stalls, a reader, the loop nest of docs/hardware.md."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ class Reader:
         self.dut, self.memory, self.stall, self.latency = dut, memory, stall, latency
         self.name = lambda port: getattr(dut, prefix + port)
         self.must_take = must_take
-        self.now, self.beats = 0, deque()  # (due, word)
+        self.now = 0
+        self.beats: deque[tuple[int, int]] = deque()  # due, word
         self.requests: list[tuple[int, int]] = []
         self.taken = 0
         self.offering = False
@@ -161,7 +162,7 @@ def encoded(instr: Instruction) -> int:
     return int.from_bytes(instr.encode(), "little") & ((1 << USED_BITS) - 1)
 
 
-# ---- the loop nest ----------------------------------------------------------------------------------------------------
+# ---- the loop nest ---------------------------------------------------------------------------------------------------
 def tile_m(instr: Instruction) -> int:
     return 4 if instr.tile == 2 else 2
 
@@ -175,7 +176,8 @@ def blocks(instr: Instruction) -> Iterator[SimpleNamespace]:
         for bx in range(instr.blocks_x):
             b = SimpleNamespace(by=by, bx=bx, half=(by * instr.blocks_x + bx) % 2)
             b.last_y, b.last_x = by == instr.blocks_y - 1, bx == instr.blocks_x - 1
-            b.th, b.tw = min(instr.block_th, TH - by * instr.block_th), min(instr.block_tw, TW - bx * instr.block_tw)
+            b.th = min(instr.block_th, TH - by * instr.block_th)
+            b.tw = min(instr.block_tw, TW - bx * instr.block_tw)
             b.iy0 = by * instr.block_th * m * s - instr.pad_top
             b.ix0 = bx * instr.block_tw * m * s - instr.pad_left
             b.ry0, b.rx0 = max(b.iy0, 0), max(b.ix0, 0)
@@ -183,7 +185,8 @@ def blocks(instr: Instruction) -> Iterator[SimpleNamespace]:
             b.ncols = min(b.ix0 + (b.tw * m - 1) * s + ext_w, instr.in_w) - b.rx0
             b.q = instr.q_count[2 * b.last_y + b.last_x]
             b.cy0, b.cx0 = by * instr.block_th * m, bx * instr.block_tw * m
-            b.crows, b.ccols = min(b.th * m, instr.conv_h - b.cy0), min(b.tw * m, instr.conv_w - b.cx0)
+            b.crows = min(b.th * m, instr.conv_h - b.cy0)
+            b.ccols = min(b.tw * m, instr.conv_w - b.cx0)
             if instr.pool:
                 b.oy0, b.ox0 = b.cy0 // 2, b.cx0 // 2
                 b.orows, b.ocols = min(b.th * m // 2, instr.out_h - b.oy0), min(b.tw * m // 2, instr.out_w - b.ox0)
@@ -231,7 +234,8 @@ def random_layer(rand: random.Random, L: int, Pk: int, **more) -> Instruction:
             continue
         stride = rand.randint(1, 2) if tile == 0 else 1
         instr = layer(L, Pk, h, w, rand.randint(1, 3 * L), rand.randint(1, 3 * Pk), tile=tile, kernel=kernel,
-                      stride=stride, pad=pad, th=rand.randint(1, 4), tw=rand.randint(1, 4), pool=rand.randint(0, 1), **more)
+                      stride=stride, pad=pad, th=rand.randint(1, 4), tw=rand.randint(1, 4),
+                      pool=rand.randint(0, 1), **more)
         if good(instr):
             return instr
 

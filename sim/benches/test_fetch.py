@@ -1,4 +1,4 @@
-"""Benches of subrow_block_iter, subrow_afetch, subrow_rfetch and subrow_wfetch; `front` has the model of the loop nest."""
+"""Benches of subrow_block_iter, subrow_afetch, subrow_rfetch and subrow_wfetch; `front` models the loop nest."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Follower:
         self.load([], [], [])
 
     def load(self, writes, ends, frees) -> None:
-        """ends: list of write indices after which the counter moves; frees: after how many writes a half is complete."""
+        """ends: numbers of writes after which the counter moves; frees: after how many writes a half is complete."""
         self.writes, self.ends, self.frees = writes, ends, frees
         self.done = self.count = self.free = 0
         self.idle = True
@@ -68,8 +68,9 @@ class Follower:
         assert self.done < len(self.writes), "more words than the block has"
         half = sum(1 for f in self.frees if f <= self.done)
         assert half - self.free < 2, f"half {half} written while only {self.free} are free"
-        got = (enable, int(getattr(self.dut, f"{self.ram}_waddr_o").value), int(getattr(self.dut, f"{self.ram}_wdata_o").value))
-        assert got == self.writes[self.done], f"write {self.done}: {got} want {self.writes[self.done]}"
+        addr, data = getattr(self.dut, f"{self.ram}_waddr_o"), getattr(self.dut, f"{self.ram}_wdata_o")
+        write = (enable, int(addr.value), int(data.value))
+        assert write == self.writes[self.done], f"write {self.done}: {write} want {self.writes[self.done]}"
         self.done += 1
         while self.count < len(self.ends) and self.ends[self.count] <= self.done:
             self.count += 1
@@ -94,8 +95,8 @@ async def follow(dut, ram, counter, free, make, layers):
         await sim.command(instr)
         follower.load(writes, ends, frees)
         follower.idle = False
-        await sim.until(lambda: int(dut.cmd_ready_o.value) and follower.done == len(follower.writes), 60 * len(writes) + 9000,
-                        f"layer {instr}")
+        await sim.until(lambda: int(dut.cmd_ready_o.value) and follower.done == len(follower.writes),
+                        60 * len(writes) + 9000, f"layer {instr}")
         for _ in range(3):
             await sim.step()
         assert follower.count == len(ends) and not reader.beats, "not everything was counted or read"
@@ -145,7 +146,8 @@ async def rfetch(dut):
     CB = Pk // L
 
     def make(instr, words, base):
-        writes, ends = [], []
+        writes: list[tuple[int, int, int]] = []
+        ends: list[int] = []
         if not instr.residual:
             return [], [], []
         for b in blocks(instr):
@@ -181,7 +183,10 @@ async def wfetch(dut):
     words = Words(wb, rand.randrange(1 << 30))
     reader = Reader(dut, words, Stall(opt.stall, rand), LATENCY)
     base = 0x7_0000_1000
-    want_w, want_p, chunks, seen = [], [], [], {"w": 0, "p": 0, "wptr": 0, "pptr": 0, "wfree": 0, "pfree": 0}
+    want_w: list[int] = []
+    want_p: list[int] = []
+    chunks: list[tuple[int, int]] = []  # pointers after each release that is still to come
+    seen = {"w": 0, "p": 0, "wfree": 0, "pfree": 0}
     lazy = opt.stall != "always"
 
     def word_bytes(implicit):
@@ -235,13 +240,13 @@ async def wfetch(dut):
     dut.cmd_valid_i.value = 0
     await sim.reset()
     ring = p["WeightWords"]
-    for i in range(12):
+    for i in range(8):
         implicit, resident = rand.randint(0, 1), rand.randint(0, 1)
         kgs = rand.randint(1, min(4, p["ParamGroups"]))
         words_max = ring // kgs if resident else ring
-        count = rand.choice((1, 3, 17, words_max // 3 or 1, words_max, words_max))
-        instr = layer(L, Pk, 12, 16, L, kgs * Pk, th=2, tw=rand.randint(2, 4), implicit_index=implicit, resident=resident,
-                      chunk_words=count, weight_offset=0x2000 + rand.randrange(1 << 16) * wb)
+        count = min(words_max, rand.choice((1, 3, 17, ring // 3, ring, ring)))
+        instr = layer(L, Pk, 12, 16, L, kgs * Pk, th=2, tw=rand.randint(2, 4), implicit_index=implicit,
+                      resident=resident, chunk_words=count, weight_offset=0x2000 + rand.randrange(1 << 16) * wb)
         assert instr.kgs == kgs
         start, whole = sim.cycle, not chunks
         beats, _ = expect(instr)

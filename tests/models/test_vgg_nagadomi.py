@@ -199,6 +199,7 @@ def test_unknown_split_is_refused() -> None:
         (gzip.compress(bytes((0, 0, 13, 3)) + bytes(40)), "starts with bytes 00000d03"),
         (gzip.compress(bytes((0, 0, 8, 3)) + struct.pack(">3I", 2, 28, 28) + bytes(9)), "9 bytes of data"),
     ],
+    ids=["not gzip", "truncated", "wrong type", "too short"],  # the bytes carry the time of day
 )
 def test_damaged_idx_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)

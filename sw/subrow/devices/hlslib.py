@@ -19,7 +19,7 @@ FLAGS = (
     "-Wall", "-Wextra", "-Wno-unknown-pragmas",
 )
 AP_FLAGS = (  # the vendor's headers are slow and warn; the optimiser must not see their aliasing
-    "-std=c++17", "-O2", "-fwrapv", "-fno-strict-aliasing", "-fPIC", "-shared", "-fno-gnu-unique", "-w",
+    "-std=c++17", "-O1", "-fwrapv", "-fno-strict-aliasing", "-fPIC", "-shared", "-fno-gnu-unique", "-w",
     "-DSUBROW_AP_TYPES",
 )
 

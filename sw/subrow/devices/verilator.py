@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from subrow.devices import simlib
-from subrow.devices.base import Device, RunResult, pack_activations, quantise_input, unpack_activations
+from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, tensor_bytes, unpack_activation
 from subrow.spec import isa
 from subrow.spec.errors import DeviceError
 from subrow.spec.hwconfig import HwConfig
@@ -44,11 +45,10 @@ class Verilator(Device):
         super().__init__(hw)
         self._watchdog, self._stalls, self._trace, self._progress = watchdog, stalls, trace, progress
         self._chip: simlib.Chip | None = None
-        self._program: Program | None = None
 
     def load(self, program: Program) -> None:
         """Put a Program into the memory of a fresh engine. Raises ProgramError when it is for another HwConfig."""
-        program.check_hardware(self.hw)
+        self.check_program(program)
         self.close()
         image = program.image()
         self._prog, self._arena = PAGE, PAGE + _page(image.size)
@@ -69,30 +69,41 @@ class Verilator(Device):
         chip.write("IRQ_ENABLE", 6)
 
     def close(self) -> None:
+        super().close()
         if self._chip is not None:
             self._chip.close()
         self._chip = None
 
-    def run(self, x: np.ndarray) -> RunResult:
-        """Outputs, cycles and counter records of a batch [N, C, H, W]. Raises DeviceError with the engine's state."""
-        if self._chip is None or self._program is None:
-            raise DeviceError("verilator: no Program loaded: call load first")
-        program = self._program
-        data = quantise_input(program.inputs[0], x)
-        outputs: dict[str, list[np.ndarray]] = {t.name: [] for t in program.outputs}
-        cycles, records = [], []
-        for image in data:
-            cycles.append(self._run_one(self._chip, program, image))
+    def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
+        """Images one after the other; see Device. DeviceError carries the layer and the state of every unit."""
+        program = self.program
+        chip = self._chip
+        assert chip is not None  # load sets both
+        inputs = self.quantised_inputs(x)
+        count = len(next(iter(inputs.values())))
+        outputs = {t.name: np.empty((count, *t.shape), np.int8) for t in program.outputs}
+        cycles = []
+        for i in range(count):
+            cycles.append(self._run_one(chip, program, {name: images[i] for name, images in inputs.items()}))
             for t in program.outputs:
-                outputs[t.name].append(self._read(self._chip, t.offset, t.shape))
-            records.append(self._read_records(self._chip, len(program.layers)))
-        return self.result(program, {k: np.stack(v) for k, v in outputs.items()}, cycles, records)
+                low = self._arena + t.offset
+                raw = chip.memory[low : low + tensor_bytes(t, self.hw.sub_row)].copy()
+                outputs[t.name][i] = unpack_activation(raw, t.shape, self.hw.sub_row)
+        return RunResult(
+            outputs=outputs,
+            scales={t.name: t.scale for t in program.outputs},
+            cycles=tuple(cycles),
+            records=self._read_records(chip, len(program.layers)),
+            device=self.name,
+            program_digest=program.digest(),
+            hw_digest=self.hw.digest,
+        )
 
-    def _run_one(self, chip: simlib.Chip, program: Program, image: np.ndarray) -> int:
-        words = pack_activations(image, self.hw.sub_row)
-        low = self._arena + program.inputs[0].offset
-        chip.memory[low : low + words.size] = words.view(np.uint8).ravel()
-        chip.write("STATUS", 6)
+    def _run_one(self, chip: simlib.Chip, program: Program, images: Mapping[str, Int8Array]) -> int:
+        for t in program.inputs:
+            words = pack_activation(images[t.name], self.hw.sub_row).view(np.uint8).ravel()
+            low = self._arena + t.offset
+            chip.memory[low : low + words.size] = words
         chip.write("CTRL", 1)
         total = 0
         while not chip.interrupt:
@@ -101,7 +112,10 @@ class Verilator(Device):
                 self._progress(total, chip.read("LAYER"))
         status = chip.read("STATUS")
         if status >> 2 & 1:
-            raise DeviceError(self._fault(chip, program, status >> 8 & 255))
+            message = self._fault(chip, program, status >> 8 & 255)
+            chip.write("STATUS", 6)
+            raise DeviceError(message)
+        chip.write("STATUS", 6)
         return chip.read("CYCLES_LO") | chip.read("CYCLES_HI") << 32
 
     def _fault(self, chip: simlib.Chip, program: Program, code: int) -> str:
@@ -116,13 +130,6 @@ class Verilator(Device):
             f"{', '.join(idle) or 'none'}; STATE {' '.join(f'{s:08x}' for s in states)}; {chip.totals()}"
         )
 
-    def _read(self, chip: simlib.Chip, offset: int, shape: tuple[int, int, int]) -> np.ndarray:
-        c, h, w = shape
-        blocks = -(-c // self.hw.sub_row)
-        low = self._arena + offset
-        raw = chip.memory[low : low + h * blocks * w * self.hw.sub_row].view(np.int8)
-        return unpack_activations(raw.copy(), shape, self.hw.sub_row)
-
-    def _read_records(self, chip: simlib.Chip, layers: int) -> list[dict[str, int]]:
+    def _read_records(self, chip: simlib.Chip, layers: int) -> tuple[dict[str, int], ...]:
         raw = chip.memory[self._records : self._records + isa.RECORD_BYTES * layers].view(np.uint64)
-        return [dict(zip(isa.RECORD_FIELDS, map(int, row), strict=True)) for row in raw.reshape(layers, -1)]
+        return tuple(dict(zip(isa.RECORD_FIELDS, map(int, row), strict=True)) for row in raw.reshape(layers, -1))

@@ -1,0 +1,1 @@
+"""Quantised Graph to Program: memory, blocks, packed weights, instructions, and back to text."""

@@ -1,0 +1,146 @@
+"""Block sizes: how a layer's tiles are cut so that every buffer limit of docs/hardware.md holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from subrow.spec.errors import CapacityError
+from subrow.spec.hwconfig import HwConfig
+from subrow.spec.winograd import Tile
+
+_LONG_MAP = 15  # tile rows above which a layer should have two row blocks, so that write-back overlaps
+_BLOCK_OVERHEAD = 60  # cycles to start and drain a block; only ranks choices
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What tiling needs to know of a layer; sizes in pixels, words as in the instruction."""
+
+    name: str
+    tile: Tile
+    in_h: int
+    in_w: int
+    in_cb: int
+    conv_h: int
+    conv_w: int
+    out_h: int
+    out_w: int
+    kernel: tuple[int, int]
+    stride: int
+    pad_top: int
+    pad_left: int
+    pool: bool
+    residual: bool
+    v_words: int
+    steps: int  # array steps of one tile group, tap group and output channel group
+    kgs: int
+    chunk_bytes: int
+    resident: bool
+
+    @property
+    def ext(self) -> tuple[int, int]:
+        """Window growth in rows and columns: the kernel, or 3 for Winograd."""
+        return self.kernel if self.tile.alpha == self.tile.m else (3, 3)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The chosen cut: tiles of a block, number of blocks, tile groups of the four kinds of block."""
+
+    th: int
+    tw: int
+    ny: int
+    nx: int
+    q_count: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One block along one axis: tiles, input pixels inside the image, conv pixels, output pixels."""
+
+    tiles: int
+    inputs: int
+    conv: int
+    out: int
+
+
+def choose_blocks(g: Geometry, hw: HwConfig) -> Blocks:
+    """The cheapest legal cut. Raises CapacityError, naming the layer, the value, the limit and a way out."""
+    rows, columns = -(-g.conv_h // g.tile.m), -(-g.conv_w // g.tile.m)
+    best: tuple[float, Blocks] | None = None
+    column_cuts = [(n, _spans(g, n, 1)) for n in _sizes(columns)]
+    for th in _sizes(rows):
+        ys = _spans(g, th, 0)
+        if min(min(s.inputs, s.out) for s in ys) < 1 or (rows > _LONG_MAP and len(ys) < 2):
+            continue
+        for tw, xs in column_cuts:
+            if min(min(s.inputs, s.out) for s in xs) < 1 or _excess(g, hw, ys, xs) is not None:
+                continue
+            cost = _cost(g, hw, ys, xs)
+            if best is None or cost < best[0]:
+                q = tuple(-(-y.tiles * x.tiles // hw.tiles) for y in (ys[0], ys[-1]) for x in (xs[0], xs[-1]))
+                best = cost, Blocks(th, tw, len(ys), len(xs), (q[0], q[1], q[2], q[3]))
+    if best is None:
+        reason = _excess(g, hw, _spans(g, 1, 0), _spans(g, 1, 1)) or "a block of one tile lies outside the image"
+        raise CapacityError(f"layer {g.name}: even one tile does not fit HwConfig {hw.name}: {reason}")
+    return best[1]
+
+
+def _sizes(tiles: int) -> list[int]:
+    """Tiles per block for every number of equal blocks, fewest blocks first."""
+    return sorted({-(-tiles // n) for n in range(1, tiles + 1)} - set(range(1024, tiles + 1)), reverse=True)
+
+
+def _spans(g: Geometry, size: int, axis: int) -> list[_Span]:
+    conv, out, size_in = ((g.conv_h, g.out_h, g.in_h), (g.conv_w, g.out_w, g.in_w))[axis]
+    pad, ext = (g.pad_top, g.pad_left)[axis], g.ext[axis]
+    tiles = -(-conv // g.tile.m)
+    result = []
+    for first in range(0, tiles, size):
+        n = min(size, tiles - first)
+        start = first * g.tile.m * g.stride - pad
+        end = start + (n * g.tile.m - 1) * g.stride + ext
+        pixels = min(n * g.tile.m, conv - first * g.tile.m)
+        done = first * g.tile.m
+        outputs = min((done + pixels) // 2, out) - done // 2 if g.pool else pixels
+        result.append(_Span(n, min(end, size_in) - max(start, 0), pixels, outputs))
+    return result
+
+
+def _excess(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> str | None:
+    """Which limit the largest block breaks, or None."""
+    y_tiles, x_tiles = max(s.tiles for s in ys), max(s.tiles for s in xs)
+    q = -(-y_tiles * x_tiles // hw.tiles)
+    v = g.tile.groups * g.v_words * q
+    if 2 * v > hw.v_words:
+        return f"{v} V words, limit v_words / 2 = {hw.v_words // 2}; use a smaller tile or raise v_words"
+    a = -(-max(s.inputs for s in ys) // 8) * g.in_cb * max(s.inputs for s in xs)
+    if 2 * a > hw.act_words:
+        return f"{a} activation words per bank, limit act_words / 2 = {hw.act_words // 2}; raise act_words"
+    kinds = ["conv", "out"] if g.residual else ["out"]
+    pixels = max(max(getattr(s, k) for s in ys) * max(getattr(s, k) for s in xs) for k in kinds)
+    words = pixels * hw.channel_blocks
+    if 2 * words > hw.out_words:
+        return f"{words} output words, limit out_words / 2 = {hw.out_words // 2}; raise out_words"
+    if max(len(ys), len(xs)) > 1023 or q > 4095:
+        return f"{len(ys)} x {len(xs)} blocks of {q} tile groups, limits 1023 and 4095; use a smaller map"
+    return None
+
+
+def _cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
+    """Estimated cycles; the slowest of array, weight port and activation port counts for each block."""
+    cost = 0.0
+    for y, ny in _kinds(ys):
+        for x, nx in _kinds(xs):
+            array = -(-y.tiles * x.tiles // hw.tiles) * g.tile.groups * g.steps * g.kgs
+            weights = 0.0 if g.resident else g.kgs * g.chunk_bytes / hw.bytes_per_cycle
+            act = float(y.inputs * x.inputs * g.in_cb)
+            cost += ny * nx * (max(float(array), weights, act) + 0.1 * act + _BLOCK_OVERHEAD)
+    return cost
+
+
+def _kinds(spans: list[_Span]) -> Iterator[tuple[_Span, int]]:
+    """Different spans with how often they occur."""
+    for span in dict.fromkeys(spans):
+        yield span, spans.count(span)
