@@ -18,7 +18,7 @@ from subrow.spec.winograd import TileKind
 
 Method = Literal["mse", "percentile", "max"]
 _SAMPLES = 50_000  # values of one tensor from one batch
-_WINDOWS = 40_000  # V values of one layer and tap
+_WINDOWS = 1_000  # windows of one layer
 
 
 def activation_scales(
@@ -58,17 +58,17 @@ def clip_limit(values: NDArray[np.float64], peak: float, method: Method, percent
 
 
 def window_values(node: Node, x: Tensor, scale: float) -> NDArray[np.int64]:
-    """Integer B^T x B of a sample of a Winograd layer's windows, [taps, values]."""
+    """Integer B^T x B of a sample of a Winograd layer's windows, [taps, C, windows]."""
     top, left, bottom, right = node.attrs["pad"]
     q = torch.clamp(torch.round(x / scale), -127, 127)
     q = functional.pad(q, (left, right, top, bottom))
     v = windows(tile_kind(node), q, q.shape[2] - 2, q.shape[3] - 2)
-    v = v.reshape(v.shape[0], -1)
-    return v[:, :: max(1, v.shape[1] // _WINDOWS)].numpy().astype(np.int64)
+    return v[:, :, :: max(1, v.shape[2] // _WINDOWS)].numpy().astype(np.int64)
 
 
 def choose_ev(values: NDArray[np.int64], v_bits: int) -> tuple[int, ...]:
     """Right shift of each tap with the least squared error after rounding and clamping to v_bits."""
+    values = values.reshape(len(values), -1)
     errors = []
     for shift in range(8):
         rounded = clamp(round_shift(values, shift), v_bits) << shift

@@ -113,7 +113,7 @@ def _batch_norm(node: Node, inputs: list[Tensor]) -> Tensor:
 
 _OPS: dict[str, Callable[[Node, list[Tensor]], Tensor]] = {
     "conv": _conv,
-    "linear": lambda n, i: functional.linear(i[0], _param(n, "weight"), _param(n, "bias")),
+    "linear": lambda n, i: functional.linear(i[0], torch.from_numpy(np.array(n.params["weight"])), _param(n, "bias")),
     "batch_norm": _batch_norm,
     "relu": lambda n, i: functional.relu(i[0]),
     "max_pool": lambda n, i: functional.max_pool2d(i[0], 2),

@@ -14,7 +14,7 @@ from subrow.compress.execute import as_batch
 from subrow.ir.graph import Graph, Node
 from subrow.ir.weights import Quant, mask_of, real_u, tile_kind, to_reduction
 from subrow.spec.errors import QuantisationError
-from subrow.spec.formats import scale_to_fixed, signed_max
+from subrow.spec.formats import clamp, round_shift, scale_to_fixed, signed_max
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TileKind, as_float, output_tap_weights, tap_order
 from subrow.spec.winograd import tile as tile_of
@@ -66,7 +66,7 @@ def _layer(node: Node, hw: HwConfig, scales: dict[str, float], values: NDArray[n
     u = real_u(node, hw.sub_row)
     mask = mask_of(node, hw.sub_row)
     ev = np.array(choose_ev(values, hw.v_bits) if values is not None else (0,), np.int64)
-    energy = np.ones(len(ev)) if values is None else (values.astype(np.float64) ** 2).mean(axis=1) + 1e-9
+    energy = np.ones(len(ev)) if values is None else (values.astype(np.float64) ** 2).mean(axis=(1, 2)) + 1e-9
     importance = energy * _output_energy(tile_kind(node), len(ev))
     floor = np.abs(bias) / (s_in * _BIAS_LIMIT / 4)
     weights = fit(u, hw.u_bits, importance, floor)
@@ -81,6 +81,11 @@ def _layer(node: Node, hw: HwConfig, scales: dict[str, float], values: NDArray[n
         if span == 0:
             break
         weights = _limit_spread(u, weights, ev, hw.u_bits, span - 1)
+    if values is not None:
+        better = compensate(u, weights, window_moments(tile_kind(node), values, ev, hw.v_bits), hw.u_bits, mask)
+        sums = np.abs(better.u).sum(axis=2).max() * hw.v_max
+        if sums < 1 << (hw.acc_bits - 1) and _y_bound(node, hw, better, ev) < 1 << (hw.y_bits - 2):
+            weights = better
     return _finish(node, hw, weights, ev, bias, (s_in, s_out), scales)
 
 
@@ -141,6 +146,50 @@ def fit(
     eu, scale = eu - low, scale * 2.0**low
     scale = np.maximum(scale, floor)
     return Weights(_round(u, scale, eu, bits).astype(np.int64), scale, eu)
+
+
+def window_moments(
+    kind: TileKind, values: NDArray[np.int64], ev: NDArray[np.int64], v_bits: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Second moments [C, taps, taps] of each tap's share of an output: rounded V with itself, and with exact V."""
+    exact = values.transpose(1, 0, 2).astype(np.float64)  # [C, taps, windows]
+    shift = ev[:, np.newaxis, np.newaxis]
+    rounded = (clamp(round_shift(values, shift), v_bits) << shift).transpose(1, 0, 2).astype(np.float64)
+    t = tile_of(kind)
+    rows, columns = zip(*tap_order(kind), strict=True)
+    at = as_float(t.at)
+    outputs = np.einsum("ap,bp->abp", at[:, list(rows)], at[:, list(columns)]).reshape(-1, t.taps)
+    both = outputs.T @ outputs
+    return both * (rounded @ rounded.transpose(0, 2, 1)), both * (rounded @ exact.transpose(0, 2, 1))
+
+
+def compensate(
+    u: NDArray[np.float64], w: Weights, moments: tuple[NDArray[np.float64], NDArray[np.float64]], bits: int,
+    mask: NDArray[np.bool_] | None,
+) -> Weights:  # fmt: skip
+    """w with every tap's rounding error made good by the taps rounded after it, for each input channel by itself.
+
+    After Frantar et al., "GPTQ", ICLR 2023; the taps of a window are redundant (alpha^2 of them for m^2 outputs), so
+    much of an error cancels. The starting point also corrects for the rounding of V. Pruned weights stay 0.
+    """
+    own, cross = moments
+    taps = len(u)
+    damp = 0.01 * np.einsum("cpp->c", own) / taps + 1e-6
+    eye = np.eye(taps) * damp[:, np.newaxis, np.newaxis]
+    rest = np.linalg.solve(own + eye, (cross + eye) @ u.transpose(2, 0, 1)).transpose(1, 2, 0)  # [taps, K, C]
+    order = np.argsort(-np.einsum("cpp->p", own), kind="stable")
+    h = (own + eye)[:, order][:, :, order]
+    factor = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)  # upper, [C, taps, taps]
+    rest, limit = rest[order], signed_max(bits)
+    result = np.zeros(u.shape, np.int64)
+    for i, p in enumerate(order):
+        step = (w.scale * 2.0 ** int(w.eu[p]))[:, np.newaxis]
+        q = np.clip(np.rint(rest[i] / step), -limit, limit)
+        q = q if mask is None else q * mask[p]
+        result[p] = q.astype(np.int64)
+        error = (rest[i] - q * step) / factor[:, i, i]
+        rest[i + 1 :] -= error[np.newaxis] * factor[:, i, i + 1 :].T[:, np.newaxis, :]
+    return Weights(result, w.scale, w.eu)
 
 
 def _limit_spread(u: NDArray[np.float64], w: Weights, ev: NDArray[np.int64], bits: int, span: int) -> Weights:
@@ -209,8 +258,8 @@ def check_bounds(node: Node, quant: Quant, hw: HwConfig) -> None:
     acc = int(np.abs(quant.u).sum(axis=2).max()) * hw.v_max
     if acc >= 1 << (hw.acc_bits - 1):
         raise QuantisationError(
-            f"layer {node.name}: products can sum to {acc}, acc_bits = {hw.acc_bits} holds {(1 << hw.acc_bits - 1) - 1}; "
-            "raise acc_bits, prune the layer, or split its input channels"
+            f"layer {node.name}: products can sum to {acc}, acc_bits = {hw.acc_bits} holds "
+            f"{(1 << hw.acc_bits - 1) - 1}; raise acc_bits, prune the layer, or split its input channels"
         )
     y = int((y_bounds(tile_kind(node), quant.u, np.array(quant.em), hw.v_max) + np.abs(quant.bias)).max())
     if y >= 1 << (hw.y_bits - 1):

@@ -29,6 +29,7 @@ SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "check_text": (ctypes.c_char_p, [U32]),
     "check": (U32, [BYTES, U64, U64, U32]),
     "run": (U32, [BYTES, U64, BYTES, U64, U32, BYTES]),
+    "top": (U32, [BYTES, BYTES, U64, U32, U64]),
     "afetch": (U32, [BYTES, BYTES, U64, U32, U32, BYTES]),
     "itrans": (U32, [BYTES, BYTES, U32, U32, BYTES]),
     "wfetch": (U32, [BYTES, BYTES, U64, U32, BYTES, BYTES, BYTES]),

@@ -14,7 +14,8 @@ def disassemble(program: Program) -> str:
         f"{program.weights.size} weight bytes, {program.arena_bytes} arena bytes"
     ]
     for kind, tensors in (("input", program.inputs), ("output", program.outputs)):
-        lines += [f"{kind} {t.name} {'x'.join(map(str, t.shape))} scale {t.scale:.6g} at {t.offset:#x}" for t in tensors]
+        for t in tensors:
+            lines.append(f"{kind} {t.name} {'x'.join(map(str, t.shape))} scale {t.scale:.6g} at {t.offset:#x}")
     for number, (info, code) in enumerate(zip(program.layers, program.decoded(), strict=True)):
         s, sub_row = info.density
         lines.append("")

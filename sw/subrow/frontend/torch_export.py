@@ -152,7 +152,8 @@ class _Capture:
         values = item.args[0] if isinstance(item.args[0], (tuple, list)) else (item.args[0],)
         for i, value in enumerate(values):
             source = self._in(value)
-            self.nodes.append(Node("output" if len(values) == 1 else f"output{i}", "output", (source,), self.shapes[source]))
+            name = "output" if len(values) == 1 else f"output{i}"
+            self.nodes.append(Node(name, "output", (source,), self.shapes[source]))
 
     def _in(self, value: Any) -> str:
         if not hasattr(value, "name") or value.name not in self.names:
@@ -206,8 +207,8 @@ class _Capture:
         return Node(self._name(item), "relu", (self._in(args[0]),), self._shape_of(item))
 
     def _max_pool(self, item: Any, args: list[Any]) -> Node:
-        kernel, stride, padding, dilation, ceil = _pair(args[1]), _pair(args[2]), _pair(args[3]), _pair(args[4]), args[5]
-        stride = stride or kernel
+        kernel, stride, padding, dilation = (_pair(a) for a in args[1:5])
+        stride, ceil = stride or kernel, args[5]
         if kernel != (2, 2) or stride != (2, 2) or padding != (0, 0) or dilation != (1, 1):
             raise _Refused(f"kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation}")
         source = self._in(args[0])

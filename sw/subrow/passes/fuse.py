@@ -36,7 +36,8 @@ def _with_identity(graph: Graph, node: Node) -> Graph:
     name = f"{node.name}_identity"
     identity = channelwise(name, source.name, source.shape, np.ones(source.shape[0])).with_attrs(tile="direct")
     at = graph.nodes.index(node)
-    return Graph(graph.name, (*graph.nodes[:at], identity, node.evolve(inputs=(name, *node.inputs[1:])), *graph.nodes[at + 1 :]))
+    moved = node.evolve(inputs=(name, *node.inputs[1:]))
+    return Graph(graph.name, (*graph.nodes[:at], identity, moved, *graph.nodes[at + 1 :]))
 
 
 def _absorb_all(graph: Graph) -> Graph:
