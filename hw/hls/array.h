@@ -1,7 +1,8 @@
 // array: the sparse multiply-accumulate array, for one strip of tiles and one output channel group.
 //
-// Sums are exact, so their order is free: the hardware takes one weight word a cycle for all lanes and channels of a tile
-// group; here one lane and channel runs through all its steps for a whole strip. `array_steps` counts what the hardware issues.
+// Sums are exact, so their order is free: the hardware takes one weight word a cycle for all lanes and channels of a
+// tile group; here one lane and channel runs through all its steps for a whole strip. `array_steps` counts what the
+// hardware issues.
 #pragma once
 
 #include "itrans.h"

@@ -92,6 +92,12 @@ uint32_t subrow_run(const uint8_t* image, uint64_t image_bytes, uint8_t* arena, 
   return kOk;
 }
 
+uint32_t subrow_top(uint8_t* act, const uint8_t* wgt, uint64_t prog_offset, uint32_t layers, uint64_t record_offset) {
+  uint32_t status = kOk;
+  subrow_engine(act_words(act), reinterpret_cast<const WgtBeat*>(wgt), prog_offset, layers, record_offset, &status);
+  return status;
+}
+
 uint32_t subrow_afetch(const uint8_t* ins, const uint8_t* arena, uint64_t arena_bytes, uint32_t by, uint32_t bx,
                        int8_t* abuf) {
   const Unit u = unit_of(ins, by, bx, 0, arena_bytes, kNoLimit);
@@ -125,8 +131,8 @@ uint32_t subrow_wfetch(const uint8_t* ins, const uint8_t* image, uint64_t image_
   return kOk;
 }
 
-uint32_t subrow_array(const uint8_t* ins, const int16_t* vbuf, const int16_t* uwords, const uint8_t* iwords, uint32_t by,
-                      uint32_t bx, uint32_t kg, uint32_t q, int64_t* m) {
+uint32_t subrow_array(const uint8_t* ins, const int16_t* vbuf, const int16_t* uwords, const uint8_t* iwords,
+                      uint32_t by, uint32_t bx, uint32_t kg, uint32_t q, int64_t* m) {
   const Unit u = unit_of(ins, by, bx, kg, kNoLimit, kNoLimit);
   if (u.code != kOk) return u.code;
   if (q >= static_cast<uint32_t>(u.block.q)) return kBadBlocks;
@@ -202,7 +208,8 @@ uint32_t subrow_post(const uint8_t* ins, const int64_t* y, const int32_t* meta, 
   for (uint32_t i = 0; i < count; ++i) {
     const int32_t* w = meta + static_cast<uint64_t>(i) * 7;
     YPixel pixel = {{}, w[2], w[0], w[1], w[5] != 0, w[3] != 0, w[4] != 0};
-    const int rows = u.ins.pool ? 2 * u.block.orows : u.block.crows, columns = u.ins.pool ? 2 * u.block.ocols : u.block.ccols;
+    const int rows = u.ins.pool ? 2 * u.block.orows : u.block.crows;
+    const int columns = u.ins.pool ? 2 * u.block.ocols : u.block.ccols;
     const bool inside = w[0] >= 0 && w[0] < rows && w[1] >= 0 && w[1] < columns && w[2] >= 0 && w[2] < kBlocksOut;
     if (!pixel.drop && !inside) return kBadBlocks;
     for (int l = 0; l < kSubRow; ++l) pixel.y[l] = y[static_cast<uint64_t>(i) * kSubRow + l];

@@ -19,14 +19,18 @@
 
 extern "C" {
 
-// Runs `layers` instructions of an image on an arena. records: uint64 [layers][8], isa.RECORD_FIELDS; issued, read_bytes
-// and weight_bytes (parameters and weights, without the instruction) are exact, cycles and stalls are 0.
+// Runs `layers` instructions of an image on an arena. records: uint64 [layers][8], isa.RECORD_FIELDS; issued,
+// read_bytes and weight_bytes (parameters and weights, without the instruction) are exact, cycles and stalls are 0.
 // Returns 0, or CheckCode | layer << 8 of the first instruction that must not run; then nothing was touched.
 // Thread safe.
 uint32_t subrow_run(const uint8_t* image, uint64_t image_bytes, uint8_t* arena, uint64_t arena_bytes, uint32_t layers,
                     uint64_t* records);
 
-// Same result, without running anything.
+// The top function of engine.h as Vitis HLS sees it: the caller vouches for all addresses, records go to act memory.
+// Not thread safe.
+uint32_t subrow_top(uint8_t* act, const uint8_t* wgt, uint64_t prog_offset, uint32_t layers, uint64_t record_offset);
+
+// Same status as subrow_run, without running anything.
 uint32_t subrow_check(const uint8_t* image, uint64_t image_bytes, uint64_t arena_bytes, uint32_t layers);
 // English text of a CheckCode.
 const char* subrow_check_text(uint32_t code);
@@ -42,8 +46,8 @@ uint32_t subrow_itrans(const uint8_t* ins, const int8_t* abuf, uint32_t by, uint
 uint32_t subrow_wfetch(const uint8_t* ins, const uint8_t* image, uint64_t image_bytes, uint32_t kg, int16_t* uwords,
                        uint8_t* iwords, uint64_t* params);
 // Tile group q of block (by, bx), group kg: vbuf and the words of kg -> m. Tiles beyond the block are left alone.
-uint32_t subrow_array(const uint8_t* ins, const int16_t* vbuf, const int16_t* uwords, const uint8_t* iwords, uint32_t by,
-                      uint32_t bx, uint32_t kg, uint32_t q, int64_t* m);
+uint32_t subrow_array(const uint8_t* ins, const int16_t* vbuf, const int16_t* uwords, const uint8_t* iwords,
+                      uint32_t by, uint32_t bx, uint32_t kg, uint32_t q, int64_t* m);
 // The same unit: m -> transfers, counted in *count (at most 16 * Pn * CB). last_of_unit: last of (block, kg).
 uint32_t subrow_otrans(const uint8_t* ins, const int64_t* m, uint32_t by, uint32_t bx, uint32_t kg, uint32_t q,
                        int64_t* y, int32_t* meta, uint32_t* count);

@@ -96,8 +96,8 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1)) return kBadStride;
   if (ins.sub_s < 1 || ins.sub_s > static_cast<uint32_t>(kSubRow)) return kBadSubS;
   const uint32_t sizes[] = {ins.in_h, ins.in_w, ins.in_cb, ins.conv_h, ins.conv_w, ins.out_h, ins.out_w, ins.out_cb,
-                            ins.kgs, ins.kernel_h, ins.kernel_w, ins.red_words, ins.block_th, ins.block_tw, ins.blocks_y,
-                            ins.blocks_x};
+                            ins.kgs, ins.kernel_h, ins.kernel_w, ins.red_words, ins.block_th, ins.block_tw,
+                            ins.blocks_y, ins.blocks_x};
   for (uint32_t size : sizes) {
     if (size == 0) return kBadSize;
   }
@@ -132,7 +132,8 @@ inline CheckCode check_memory(const Instr& ins, const Memory& mem) {
   if (ins.weight_offset % kWeightBytes) return kBadAlignment;
   if (ins.in_offset + product(ins.in_h, ins.in_row_bytes) > mem.arena_bytes) return kInputOutside;
   if (ins.out_offset + product(ins.out_h, ins.out_row_bytes) > mem.arena_bytes) return kOutputOutside;
-  if (ins.residual && ins.res_offset + product(ins.conv_h, ins.res_row_bytes) > mem.arena_bytes) return kResidualOutside;
+  const uint64_t residual_bytes = product(ins.conv_h, ins.res_row_bytes);
+  if (ins.residual && ins.res_offset + residual_bytes > mem.arena_bytes) return kResidualOutside;
   if (ins.weight_offset + product(ins.kgs, chunk_bytes(ins)) > mem.image_bytes) return kWeightsOutside;
   return kOk;
 }

@@ -31,7 +31,8 @@ struct Span {
 };
 
 // One direction of a block.
-inline Span block_span(int b, int block_tiles, int m, int stride, int ext, int pad, int in, int conv, int out, bool pool) {
+inline Span block_span(int b, int block_tiles, int m, int stride, int ext, int pad, int in, int conv, int out,
+                       bool pool) {
   Span s;
   s.tiles = imin(block_tiles, ceil_div(conv, m) - b * block_tiles);
   s.i0 = b * block_tiles * m * stride - pad;

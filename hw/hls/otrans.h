@@ -5,8 +5,8 @@
 
 namespace subrow {
 
-// One transfer to post: L channels of one pixel. oy, ox: convolution coordinates inside the block; drop: the pixel is not
-// part of the output (with pool: its whole quad is not).
+// One transfer to post: L channels of one pixel. oy, ox: convolution coordinates inside the block; drop: the pixel is
+// not part of the output (with pool: its whole quad is not).
 struct YPixel {
   y_t y[kSubRow];
   int kb, oy, ox;

@@ -1,15 +1,15 @@
 // The sparse array: 4 x Channels x Tiles multiply-accumulates that walk a layer's reduction, one array step per cycle.
 //
-// Loop nest of a layer: block, output channel group kg, tile group q, tap group g, V word w, sub-row step j. A step issues
-// when its V word (q_ready_i) and its weight word (w_wptr_i) are there; the last step of a tap group also waits until the
-// hold register will be free and the half of the M buffer is (m_free_i). Behind the issue nothing stalls, and no
-// nest level costs a cycle, so full supply means one step per cycle from first to last.
+// Loop nest of a layer: block, output channel group kg, tile group q, tap group g, V word w, sub-row step j. A step
+// issues when its V word (q_ready_i) and its weight word (w_wptr_i) are there; the last step of a tap group also waits
+// until the hold register will be free and the half of the M buffer is (m_free_i). Behind the issue nothing stalls,
+// and no nest level costs a cycle, so full supply means one step per cycle from first to last.
 //
 // Contract: one layer per command; cmd_ready_o is high when idle, with every sum of the layer before in the M buffer.
-// RAM reads have latency 1. A tap group's sums leave in Tiles * Channels / SubRow consecutive writes, 6 cycles after its last step.
-// q_ready_i, m_free_i, v_free_o, m_ready_o: 16-bit counters that restart with the command; w_wptr_i, w_free_o: 24-bit ring
-// pointers that only a reset clears. Each cycle of a layer up to its last step pulses exactly one of issued_o,
-// starved_input_o, starved_weights_o, blocked_output_o (in this priority when several are missing).
+// RAM reads have latency 1. A tap group's sums leave in Tiles * Channels / SubRow consecutive writes, 6 cycles after
+// its last step. q_ready_i, m_free_i, v_free_o, m_ready_o: 16-bit counters that restart with the command; w_wptr_i,
+// w_free_o: 24-bit ring pointers that only a reset clears. Each cycle of a layer up to its last step pulses exactly
+// one of issued_o, starved_input_o, starved_weights_o, blocked_output_o (in this priority when several are missing).
 // Parameters: SubRow 4, 8, 16; Channels a power of two, SubRow..128; Tiles even, 2..32; UBits 4..16; VBits 8..16;
 // AccBits UBits+VBits..40; VWords and WeightWords powers of two, 4..65536.
 // Cost: four times subrow_lane, about 300 flip-flops of control.
@@ -76,7 +76,7 @@ module subrow_array
     $error("subrow_array: VWords and WeightWords must be powers of two, 4..65536");
   end
 
-  // ---- the layer: fields that the nest needs, limits as "last value" ---------------------------------------------
+  // ---- the layer: fields that the nest needs, limits as "last value" --------------------
   /* verilator lint_off UNUSEDSIGNAL */
   instr_t cmd;
   /* verilator lint_on UNUSEDSIGNAL */
@@ -90,7 +90,7 @@ module subrow_array
   logic [9:0] by_last_q, bx_last_q;
   logic [3:0][11:0] q_last_q;
 
-  // ---- stage 0: the nest ---------------------------------------------------------------------------------------
+  // ---- stage 0: the nest --------------------
   logic run_q, half_q;
   logic [9:0] by_q, bx_q;
   logic [11:0] kg_q, q_q;
@@ -226,7 +226,7 @@ module subrow_array
     end
   end
 
-  // ---- stages 1..5: RAM data, operands, M, P, sums ---------------------------------------------------------------
+  // ---- stages 1..5: RAM data, operands, M, P, sums --------------------
   logic [5:1] valid_q, first_q, last_q;
   logic [IdxBits-1:0] j1_q;
   logic [1:0] step1_q;
@@ -246,7 +246,7 @@ module subrow_array
     step1_q <= step_q;
   end
 
-  // ---- drain: hold register to M buffer ---------------------------------------------------------------------------
+  // ---- drain: hold register to M buffer --------------------
   logic drain_q, m_we_q, done_q, m_half_q;
   logic [$clog2(Nk)-1:0] nk_q;
   logic [3:0] m_g_q;
@@ -288,7 +288,7 @@ module subrow_array
   assign m_ready_o   = m_ready_q;
   assign cmd_ready_o = !(run_q | (|valid_q) | drain_q | m_we_q);
 
-  // ---- the four lanes -----------------------------------------------------------------------------------------------
+  // ---- the four lanes --------------------
   logic [3:0][Channels-1:0][UBits-1:0] w_word;
   logic [3:0][Channels-1:0][IdxBits-1:0] idx_word;
   assign {idx_word, w_word} = w_rdata_i;

@@ -1,14 +1,14 @@
 // Input transform: cuts windows out of the activation buffer and writes V = clamp(round_shift(B^T x B, ev)).
 //
-// Windows in loop-nest order (docs/hardware.md): tile, channel block, window row, window column. One column of a window is
-// read per cycle (up to six rows, one per bank), the columns are transformed as they come, the rows while the next
-// window is read, one tap group written per cycle. A window takes max(columns, groups) cycles: direct 2, F2 4, F4 9. Pixels
-// outside the image are 0. Tiles past the last one of a block are not written.
+// Windows in loop-nest order (docs/hardware.md): tile, channel block, window row, window column. One column of a
+// window is read per cycle (up to six rows, one per bank), the columns are transformed as they come, the rows while
+// the next window is read, one tap group written per cycle. A window takes max(columns, groups) cycles: direct 2, F2
+// 4, F4 9. Pixels outside the image are 0. Tiles past the last one of a block are not written.
 //
-// Contract: one layer per command; cmd_ready_o is high when idle. A window waits until its rows are there (rows_i); a block
-// waits until its half of the V buffer is free (v_free_i). RAM reads have latency 1; writes never wait. act_free_o counts blocks
-// behind their last read, q_ready_o tile groups behind their last write; all counters have 16 bits and restart with the
-// command. Between blocks: 7 idle cycles.
+// Contract: one layer per command; cmd_ready_o is high when idle. A window waits until its rows are there (rows_i); a
+// block waits until its half of the V buffer is free (v_free_i). RAM reads have latency 1; writes never wait.
+// act_free_o counts blocks behind their last read, q_ready_o tile groups behind their last write; all counters have 16
+// bits and restart with the command. Between blocks: 7 idle cycles.
 // Parameters: SubRow 4, 8, 16; Tiles even, 2..32; VBits 8..16; ActWords, VWords powers of two, 4..65536.
 // Cost: two multipliers for addresses, 140 * 12 flip-flops per channel of the sub-row, about 100 adders per channel.
 module subrow_itrans
@@ -61,7 +61,7 @@ module subrow_itrans
     logic             q_last;  // last window of a tile group
   } window_t;
 
-  // ---- command and block -----------------------------------------------------------------------------------------
+  // ---- command and block --------------------
   typedef enum logic [1:0] {Idle, Load, Block, Run} state_e;
   state_e state_q;
   /* verilator lint_off UNUSEDSIGNAL */
@@ -119,7 +119,7 @@ module subrow_itrans
   assign pace_last   = direct ? 4'd1 : groups_last;
   assign tile_step   = wide_step || !(direct || f2) ? 5'd4 : 5'd2;
 
-  // ---- stage 0: window and column --------------------------------------------------------------------------------
+  // ---- stage 0: window and column --------------------
   logic [3:0] c_q;
   logic [5:0] kx_q, ky_q;
   logic [11:0] cb_q;
@@ -208,7 +208,7 @@ module subrow_itrans
     end
   end
 
-  // ---- stages 1, 2: addresses. 3: RAM data ----------------------------------------------------------------------------
+  // ---- stages 1, 2: addresses. 3: RAM data --------------------
   logic [5:1] valid_q, last_q;  // a column; the last column of its window
   logic [2:1] free_q;  // the last column of its block
   logic [2:0] col_q[1:5];
@@ -217,7 +217,7 @@ module subrow_itrans
   logic signed [15:0] ly1_q;
   logic in_cols_q, half1_q, half2_q;
   logic [15:0] offset_q, product_q, act_free_q;
-  logic [AAddrBits-2:0] addr0_q, addr1_q;  // of the banks from row 0's on, of those below it
+  logic [AAddrBits-2:0] addr0_q, addr1_q;  // of banks from row 0's on, of those below it
   logic [5:0] mask2_q, mask3_q;
 
   always_ff @(posedge clk_i) begin
@@ -267,7 +267,7 @@ module subrow_itrans
     assign a_raddr_o[b] = {half2_q, below[b] ? addr1_q : addr0_q};
   end
 
-  // ---- stage 4: rows in order. 5: column transform. 6: into the window -------------------------------------------------
+  // ---- stage 4: rows in order. 5: column transform. 6: into the window --------------------
   logic signed [7:0] x_q[6][SubRow];
   logic signed [TBits-1:0] xf_q[6][SubRow], part_q[6][SubRow][5], full_q[6][SubRow][6];
 
@@ -300,7 +300,7 @@ module subrow_itrans
     end
   end
 
-  // ---- writer: one tap group per cycle; row transform, then shift and clamp ------------------------------------------
+  // ---- writer: one tap group per cycle; row transform, then shift and clamp --------------------
   logic write_q, ends_q;
   logic [2:0] row_q;   // first row of the group
   logic [1:0] part3_q; // F4: columns 0..3 of a row, of the next row, then columns 4, 5 of both

@@ -1,9 +1,10 @@
 // One of the four tap lanes of the array: Channels x Tiles multiply-accumulates, the hold register and its reader.
 //
-// Contract: a step's V words and weights stand at the inputs in the cycle of cap_en_i; the enables of the stages behind it
-// follow one cycle after each other: ab_en_i, m_en_i, p_en_i, acc_en_i. acc_first_i starts sums from 0, acc_last_i moves
-// them to the hold register (which must be free), both with acc_en_i. drain_en_i puts sums of word drain_nk_i
-// (tile * Channels / SubRow + channel block) into m_o one cycle later. Sums wrap at AccBits; the compiler excludes it.
+// Contract: a step's V words and weights stand at the inputs in the cycle of cap_en_i; the enables of the stages
+// behind it follow one cycle after each other: ab_en_i, m_en_i, p_en_i, acc_en_i. acc_first_i starts sums from 0,
+// acc_last_i moves them to the hold register (which must be free), both with acc_en_i. drain_en_i puts sums of word
+// drain_nk_i (tile * Channels / SubRow + channel block) into m_o one cycle later. Sums wrap at AccBits; the compiler
+// excludes it.
 // Parameters: SubRow 4, 8, 16; Channels a multiple of SubRow; Tiles even.
 // Cost: Channels * Tiles / 2 DSP48E1 (Channels * Tiles when two products do not fit), 2 * Channels * Tiles * AccBits
 // flip-flops, and a SubRow:1 multiplexer of VBits per product.

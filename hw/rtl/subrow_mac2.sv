@@ -1,9 +1,9 @@
 // Two products of one weight on one DSP48E1: p0 = w * v0, p1 = w * v1.
 //
-// Contract: latency 3 (operand, M and P register, each with its own enable). v0, v1 > -2^(VBits-1), which the symmetric
-// clamp of the input transform guarantees; w is any value. The operand is v1 * 2^Shift + v0 (the DSP's pre-adder, Shift =
-// UBits + VBits + 1); half of 2^Shift, added in the DSP's post-adder, is the correction of the upper product for a
-// negative lower one, so that both products are plain bit fields of P.
+// Contract: latency 3 (operand, M and P register, each with its own enable). v0, v1 > -2^(VBits-1), which the
+// symmetric clamp of the input transform guarantees; w is any value. The operand is v1 * 2^Shift + v0 (the DSP's pre-
+// adder, Shift = UBits + VBits + 1); half of 2^Shift, added in the DSP's post-adder, is the correction of the upper
+// product for a negative lower one, so that both products are plain bit fields of P.
 // Parameters: UBits 1..18, UBits + 2 * VBits + 1 <= 25.
 // Cost: one DSP48E1, no LUTs.
 module subrow_mac2 #(

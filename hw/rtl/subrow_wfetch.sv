@@ -55,7 +55,7 @@ module subrow_wfetch #(
   localparam int unsigned GroupBeats = 8 * Channels / WeightBytes;
   localparam int unsigned PartBeats = 8 * SubRow / WeightBytes;    // of one parameter RAM word
   localparam int unsigned Parts = Channels / SubRow;
-  localparam int unsigned Enough = 4 * BurstBeats;                 // beats of a request that need no more words
+  localparam int unsigned Enough = 2 * BurstBeats;                 // beats of a request that need no more words
   localparam int unsigned Slots = (FullBeats > PartBeats) ? FullBeats : PartBeats;
 
   if (SubRow != 4 && SubRow != 8 && SubRow != 16) begin : g_bad_sub_row
@@ -90,7 +90,7 @@ module subrow_wfetch #(
   logic [23:0] w_asked_q, p_asked_q, w_used, p_used;
   logic open_q, w_we_q, p_we_q;   // words are awaited; a word is being written
   logic full_q;                   // the pass ended
-  logic params_q, add, send, room, chunk_end, pass_end, last_end, out_free;
+  logic params_q, can_add, add, send, room, chunk_end, pass_end, last_end, out_free;
   logic [15:0] words_q, beats_q;
   logic [11:0] kg_q;
   logic [9:0] by_q, bx_q;
@@ -109,9 +109,10 @@ module subrow_wfetch #(
   assign pass_end = chunk_end && kg_q + 12'd1 == cmd_q.kgs;
   assign last_end = pass_end && (cmd_q.resident || (by_q + 10'd1 == cmd_q.blocks_y && bx_q + 10'd1 == cmd_q.blocks_x));
   // A request leaves when it is long enough, at the end of a pass, or when no more room is there.
-  assign add = state_q == StAsk && !done_q && !full_q && room && beats_q < 16'(Enough);
-  assign send = state_q == StAsk && beats_q != 16'd0 && out_free && !add;
-  assign sum_beats = beats_q + add_beats;
+  assign can_add = state_q == StAsk && !done_q && !full_q && room;
+  assign add = can_add && (beats_q < 16'(Enough) || out_free);
+  assign send = state_q == StAsk && beats_q != 16'd0 && out_free && (beats_q >= 16'(Enough) || !can_add);
+  assign sum_beats = (send ? 16'd0 : beats_q) + add_beats;
   assign base = prog_base_i + {8'd0, cmd_q.weight_offset};
 
   always_ff @(posedge clk_i) begin
@@ -158,8 +159,10 @@ module subrow_wfetch #(
       end
     end
     if (send) begin
-      beats_q <= '0;
-      full_q <= 1'b0;
+      if (!add) begin
+        beats_q <= '0;
+        full_q  <= 1'b0;
+      end
       addr_q <= full_q ? start_q : addr_q + {{24 - WordLsb{1'b0}}, beats_q, {WordLsb{1'b0}}};
       req_addr_q <= addr_q;
       req_beats_q <= beats_q;

@@ -198,6 +198,7 @@ def some_layers(hw: Hw) -> dict[str, Layer]:
         "direct": Layer(D, 5, 7, 2, 3, several),
         "direct_pixel": Layer(D, 1, 1, 1, 1, hw.cb),
         "direct_pool": Layer(D, 9, 9, 2, 2, several, pool=True),
+        "direct_column": Layer(D, 7, 4, 1, 2, 1),
         "f2": Layer(F2, 8, 8, 4, 4, hw.cb, resident=True),
         "f2_blocks": Layer(F2, 11, 9, 2, 3, several, residual=True, resident=True),
         "f2_pool": Layer(F2, 7, 5, 4, 2, several, pool=True, residual=True),

@@ -1,4 +1,4 @@
-"""Bench of subrow_array: layers back to back against a numpy model, with RAMs whose words exist only when they may be read.
+"""Bench of subrow_array: layers back to back against a numpy model, with RAMs whose words exist only while readable.
 
 SUBROW_BENCH (JSON): params (RTL parameters), stalls (name of a pattern), layers (names), corrupt (spoil the golden).
 """
@@ -9,6 +9,7 @@ import json
 import os
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -25,7 +26,7 @@ VW, WW = P["VWords"], P["WeightWords"]
 IB, NK, CB = L.bit_length() - 1, P["Tiles"] * (P["Channels"] // P["SubRow"]), P["Channels"] // P["SubRow"]
 GROUPS = (1, 4, 9)
 
-LAYERS = {
+LAYERS: dict[str, dict[str, Any]] = {
     "direct_3x3": dict(tile=0, sub_s=2, red_words=9, kgs=2, blocks_y=2, blocks_x=1, resident=0, q=(2, 2, 1, 1)),
     "direct_1x1": dict(tile=0, sub_s=3, red_words=5, kgs=1, blocks_y=1, blocks_x=3, resident=1, q=(1, 2, 3, 2)),
     "direct_dense": dict(tile=0, sub_s=L, red_words=4, kgs=2, blocks_y=1, blocks_x=1, implicit_index=1, q=(1, 1, 1, 2)),
@@ -94,7 +95,7 @@ class Layer:
                             row = self.v[block][qi, g, kg * f.get("v_kstep", 0) + w]  # PN, 4, L
                             word, lane = (i // 4, i % 4) if self.direct else (g * steps + i, lanes[:, 0])
                             weight = np.broadcast_to(u[kg, word, lane], (4, PK))
-                            index = np.broadcast_to(idx[kg, word, lane], (4, PK)) if not implicit else np.full((4, PK), j)
+                            index = np.broadcast_to(j if implicit else idx[kg, word, lane], (4, PK))
                             acc += weight[:, :, None] * row[:, lanes, index].transpose(1, 2, 0)
                         for nk in range(NK):
                             tile, kb = divmod(nk, CB)
@@ -118,7 +119,7 @@ class Bench:
 
     async def reset(self) -> None:
         dut = self.dut
-        cocotb.start_soon(Clock(dut.clk_i, 10, "ns", impl="gpi").start())
+        Clock(dut.clk_i, 10, "ns", impl="gpi").start()
         dut.rst_ni.value = 0
         for port in ("cmd_valid_i", "cmd_data_i", "v_rdata_i", "w_rdata_i", "q_ready_i", "m_free_i", "w_wptr_i"):
             getattr(dut, port).value = 0

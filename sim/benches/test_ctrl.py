@@ -71,6 +71,9 @@ class Machine:
 
     def sample(self) -> None:
         dut = self.dut
+        if int(dut.flush_o.value):  # the read engine drains what was asked for
+            self.reader.beats.clear()
+            self.reader.offering = False
         if int(dut.core_rst_no.value) == 0:
             self.active, self.w_busy, self.busy = False, 0, 0
         if self.active:
@@ -177,8 +180,6 @@ async def errors(dut):
             await m.sim.step()
             assert int(dut.flush_o.value) and not int(dut.core_rst_no.value)
         assert int(dut.state_o.value) == 0xABCD << 100
-        m.reader.beats.clear()  # what the flushed read engine would drain
-        m.reader.offering = False
         m.load(4)
         await m.start()  # waits for the bus
         for _ in range(10):
@@ -198,13 +199,9 @@ async def soft_reset(dut):
         await m.start()
         for _ in range(m.rand.randint(0, 600)):
             await m.sim.step()
-        m.reader.beats.clear()
-        m.reader.offering = False
         dut.soft_reset_i.value = 1
         for _ in range(m.rand.randint(2, 9)):
             await m.sim.step()
-        m.reader.beats.clear()
-        m.reader.offering = False
         assert not int(dut.busy_o.value) and not int(dut.core_rst_no.value)
         dut.soft_reset_i.value = 0
         m.load(2)

@@ -186,6 +186,7 @@ async def wfetch(dut):
     want_w: list[int] = []
     want_p: list[int] = []
     chunks: list[tuple[int, int]] = []  # pointers after each release that is still to come
+    hold = [150]  # cycles that a complete chunk stays
     seen = {"w": 0, "p": 0, "wfree": 0, "pfree": 0}
     lazy = opt.stall != "always"
 
@@ -230,8 +231,12 @@ async def wfetch(dut):
             seen["p"] += 1
 
     def drive():
-        if chunks and seen["w"] >= chunks[0][0] and (not lazy or rand.random() < 0.02):
-            seen["wfree"], seen["pfree"] = chunks.pop(0)
+        if chunks and seen["w"] >= chunks[0][0]:
+            if not lazy or hold[0] == 0:
+                seen["wfree"], seen["pfree"] = chunks.pop(0)
+                hold[0] = rand.choice((0, 20, 150))
+            else:
+                hold[0] -= 1
         dut.w_free_i.value = seen["wfree"]
         dut.p_free_i.value = seen["pfree"]
 

@@ -9,6 +9,7 @@ import json
 import os
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -23,13 +24,15 @@ P = ENV["params"]
 PN, L, VB, AW, VW = P["Tiles"], P["SubRow"], P["VBits"], P["ActWords"], P["VWords"]
 
 # name: tile, stride, kernel, pad (top, left), in_h, in_w, in_cb, conv_h, conv_w, block (th, tw)
-LAYERS = {
+LAYERS: dict[str, dict[str, Any]] = {
     "f4": dict(tile=2, pad=(1, 1), size=(13, 11), in_cb=2, conv=(13, 11), block=(2, 3)),
-    "direct_3x3_s2": dict(tile=0, stride=2, kernel=(3, 3), pad=(1, 1), size=(11, 14), in_cb=2, conv=(6, 7), block=(2, 2)),
+    "direct_3x3_s2": dict(tile=0, stride=2, kernel=(3, 3), pad=(1, 1), size=(11, 14), in_cb=2, conv=(6, 7),
+                          block=(2, 2)),
     "f2": dict(tile=1, pad=(1, 1), size=(9, 8), in_cb=3, conv=(9, 8), block=(2, 4)),
     "direct_1x1": dict(tile=0, size=(7, 6), in_cb=3, conv=(7, 6), block=(4, 2)),
     "direct_5x3": dict(tile=0, kernel=(5, 3), pad=(2, 0), size=(9, 10), in_cb=1, conv=(9, 8), block=(3, 4)),
-    "direct_7x7_s2": dict(tile=0, stride=2, kernel=(7, 7), pad=(3, 3), size=(13, 13), in_cb=1, conv=(7, 7), block=(1, 2)),
+    "direct_7x7_s2": dict(tile=0, stride=2, kernel=(7, 7), pad=(3, 3), size=(13, 13), in_cb=1, conv=(7, 7),
+                          block=(1, 2)),
     "direct_1x1_s2": dict(tile=0, stride=2, size=(9, 9), in_cb=2, conv=(5, 5), block=(2, 3)),
     "f2_valid": dict(tile=1, size=(10, 9), in_cb=1, conv=(8, 7), block=(2, 2)),
     "f4_one": dict(tile=2, pad=(1, 1), size=(3, 2), in_cb=1, conv=(3, 2), block=(1, 1)),
@@ -130,7 +133,7 @@ class Bench:
 
     async def reset(self) -> None:
         dut = self.dut
-        cocotb.start_soon(Clock(dut.clk_i, 10, "ns", impl="gpi").start())
+        Clock(dut.clk_i, 10, "ns", impl="gpi").start()
         dut.rst_ni.value = 0
         for port in ("cmd_valid_i", "cmd_data_i", "a_rdata_i", "rows_i", "v_free_i"):
             getattr(dut, port).value = 0
@@ -165,7 +168,8 @@ class Bench:
                     if s.rows < 1:
                         break
                 complete = written == len(expected) or (written > 0 and expected[written][0] > v_free)
-                if v_free < len(layer.blocks) and complete and q_ready >= sum(layer.q_total[: v_free + 1]) and self.more(s.v):
+                complete = complete and q_ready >= sum(layer.q_total[: v_free + 1])
+                if v_free < len(layer.blocks) and complete and self.more(s.v):
                     v_free += 1
             dut.a_rdata_i.value = a_data
             dut.rows_i.value, dut.v_free_i.value = rows_done, v_free
@@ -186,7 +190,7 @@ class Bench:
             if lanes:
                 block, _, lane, address, word = expected[written]
                 got = (lanes, int(dut.v_waddr_o.value), int(dut.v_wdata_o.value))
-                assert got == (1 << lane, address, word), f"V word {written} differs: {got} {(1 << lane, address, word)}"
+                assert got == (1 << lane, address, word), f"V word {written} differs: {got}, expected {word}"
                 assert block - v_free < 2, "block written while its half is not free"
                 first, last = (cycle if written == 0 else first), cycle
                 written += 1
@@ -222,7 +226,7 @@ async def layers_match_the_model(dut) -> None:
         dut._log.info("%s, stalls %s: %d windows in %d blocks, %d cycles", name, ENV["stalls"], windows, blocks, span)
         if ENV["stalls"] == "full":
             first_to_last = (windows - 1) * layer.pace + len(layer.golden[0]) // layer.windows[0]
-            # blocks wait for the V half of the block before the last; the bench frees it a few cycles after its last write
+            # a block waits for its V half, which the bench frees a few cycles after that block's last write
             assert span <= first_to_last + (blocks - 1) * 20, f"{name}: {span} cycles for {windows} windows"
             if blocks == 1:
                 assert span == first_to_last

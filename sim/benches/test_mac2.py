@@ -24,21 +24,21 @@ async def products_are_exact(dut) -> None:
     corners_w, corners_v = (w_low, -1, 0, 1, w_max), (v_low, -1, 0, 1, v_max)
     todo = [(w, v0, v1) for w in corners_w for v0 in corners_v for v1 in corners_v]
     todo += [(rng.randint(w_low, w_max), rng.randint(v_low, v_max), rng.randint(v_low, v_max)) for _ in range(4000)]
-    cocotb.start_soon(Clock(dut.clk_i, 10, "ns", impl="gpi").start())
+    Clock(dut.clk_i, 10, "ns", impl="gpi").start()
     enables = (dut.ab_en_i, dut.m_en_i, dut.p_en_i)
     for enable in enables:
         enable.value = 0
     stages: list[tuple[int, int, int] | None] = [None] * 3  # in A/B, M, P
     shown = None  # what P holds: it keeps its value through gaps
     checked = 0
-    while checked < len(todo) + 0 and (todo[checked:] or any(stages)):
+    while checked < len(todo):
         await FallingEdge(dut.clk_i)
         if stages[2] is not None:
             shown = stages[2]
             checked += 1
         if shown is not None:
             w, v0, v1 = shown
-            wants = (w * v0, w * v1) if packed else (w * v0,)
+            wants: tuple[int, ...] = (w * v0, w * v1) if packed else (w * v0,)
             if ENV.get("corrupt") and checked == len(todo):
                 wants = tuple(p + 1 for p in wants)
             gots = (dut.p0_o, dut.p1_o) if packed else (dut.p_o,)
