@@ -1,0 +1,107 @@
+"""Pruning keeps exactly s of L; recalibration and quantisation do what docs/numerics.md says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from subrow import passes
+from subrow.compress.execute import execute
+from subrow.compress.quantise import check_bounds, quantise
+from subrow.compress.recalibrate import recalibrate
+from subrow.compress.srbs import parse_density, project, prunable, prune
+from subrow.frontend.torch_export import capture
+from subrow.ir.graph import Graph
+from subrow.ir.weights import from_reduction, join_sub_rows, split_sub_rows, to_reduction
+from subrow.spec import hwconfig
+from subrow.spec.errors import ConfigError, QuantisationError
+from tests.integer_graph import run_integer
+
+
+@given(st.integers(1, 20), st.integers(1, 3), st.sampled_from([4, 8, 16]), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_layouts_round_trip(channels: int, side: int, sub_row: int, seed: int) -> None:
+    weight = np.random.default_rng(seed).normal(size=(3, channels, side, side))
+    u = to_reduction(weight, sub_row)
+    np.testing.assert_array_equal(from_reduction(u, weight.shape, sub_row), weight)
+    rows = split_sub_rows(u, channels, side * side, sub_row)
+    np.testing.assert_array_equal(join_sub_rows(rows, channels, side * side, sub_row), u)
+
+
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_projection_keeps_s_largest(channels: int, s: int, seed: int, zeros: bool) -> None:
+    u = np.random.default_rng(seed).normal(size=(4, 2, channels)) * (0.0 if zeros else 1.0)
+    mask = project(u, (s, 8), channels)
+    for c in range(0, channels, 8):
+        size = min(8, channels - c)
+        assert (mask[:, :, c : c + 8].sum(-1) == min(s, size)).all()
+        kept = np.where(mask, np.abs(u), np.inf)[:, :, c : c + 8].min(-1)
+        lost = np.where(mask, -np.inf, np.abs(u))[:, :, c : c + 8].max(-1)
+        assert (kept >= lost).all()
+
+
+@pytest.mark.parametrize("text", ["9/8", "0/8", "x", "4", (1, 2, 3)])
+def test_bad_density(text: str) -> None:
+    with pytest.raises(ConfigError, match="density"):
+        parse_density(text)
+
+
+def small() -> tuple[Graph, np.ndarray]:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(16 * 16, 8),
+    ).eval()  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    return passes.lower_linear(capture(net, x)), x
+
+
+@pytest.mark.parametrize("tile", ["f2", "f4", "direct"])
+def test_pruned_graph_survives_fusing(tile: str) -> None:
+    graph, x = small()
+    graph = recalibrate(prune(passes.choose_tile(graph, tile), "4/8", linear=True), x)  # type: ignore[arg-type]
+    fused = passes.run(graph, passes.AFTER_COMPRESSION)
+    np.testing.assert_allclose(execute(fused, x)["output"], execute(graph, x)["output"], rtol=1e-3, atol=1e-4)
+
+
+def test_chooser_and_recalibration() -> None:
+    graph, x = small()
+    names = [n.name for n in graph if n.op == "conv"]
+    assert prunable(graph, 8) == (names[1],)
+    assert prunable(graph, 8, linear=True) == tuple(names[1:])
+    assert prunable(graph, 32, linear=True) == ()
+    new = recalibrate(graph, x)
+    tensors = execute(new, x, all_tensors=True)
+    for node in new:
+        if node.op == "batch_norm":
+            np.testing.assert_allclose(tensors[node.name].mean((0, 2, 3)), node.params["beta"], atol=1e-4)
+
+
+@pytest.mark.parametrize(("tile", "hw", "limit"), [("f2", "tiny", 0.05), ("f4", "tiny", 0.15), ("f2", "wide", 0.03)])
+def test_quantised_is_near_float(tile: str, hw: str, limit: float) -> None:
+    graph, x = small()
+    config = hwconfig.load(hw)
+    graph = passes.run(passes.choose_tile(graph, tile), passes.AFTER_COMPRESSION)  # type: ignore[arg-type]
+    q = quantise(graph, config, x)
+    real, got = execute(graph, x)["output"], run_integer(q, x, config)["output"]
+    scale = q.node(q.outputs[0].inputs[0]).attrs["quant"].out_scale
+    assert np.linalg.norm(got * scale - real) / np.linalg.norm(real) < limit
+    if hw == "wide":
+        first = next(n for n in q if n.op == "conv").attrs["quant"]
+        assert max(first.ev) == max(first.em) == 0
+
+
+def test_bounds_are_refused() -> None:
+    graph, x = small()
+    config = hwconfig.load("tiny")
+    q = quantise(passes.run(graph), config, x)
+    node = next(n for n in q if n.op == "conv")
+    with pytest.raises(QuantisationError, match="acc_bits"):
+        big = dataclasses.replace(node.attrs["quant"], u=node.attrs["quant"].u * 0 + (1 << 20))
+        check_bounds(node, big, config)
