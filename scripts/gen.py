@@ -147,7 +147,8 @@ def cpp_config(hw: hwconfig.HwConfig) -> str:
     """One HwConfig as constants for the HLS engine."""
     lines = [BANNER, f"// HwConfig {hw.name}", "#pragma once", "", "#include <cstdint>", "", "namespace subrow {", ""]
     for name, value in hw.rtl_parameters().items():
-        lines.append(f"constexpr int64_t k{name} = {value};" if name == "ConfigHash" else f"constexpr int k{name} = {value};")
+        kind = "int64_t" if name == "ConfigHash" else "int"
+        lines.append(f"constexpr {kind} k{name} = {value};")
     lines += [f"constexpr int kActBits = {hw.act_bits};", "", "}  // namespace subrow", ""]
     return "\n".join(lines)
 
@@ -169,8 +170,8 @@ def check() -> int:
     committed = ROOT / "hw" / "gen"
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        names = {p.relative_to(folder) for p in Path(folder).rglob("*") if p.is_file()}
-        stale = [n for n in names if not (committed / n).is_file() or (committed / n).read_bytes() != (Path(folder) / n).read_bytes()]
+        made = {p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+    stale = [n for n, data in made.items() if not (committed / n).is_file() or (committed / n).read_bytes() != data]
     for name in sorted(stale):
         print(f"hw/gen/{name} differs from the tables in sw/subrow/spec: run `make gen`", file=sys.stderr)
     return 1 if stale else 0

@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.devices.assemble import Layer, Shape, feeds_of, make_layer, program_of
 
 from subrow.devices import open_device
 from subrow.devices.verilator import Verilator
 from subrow.spec import hwconfig
 from subrow.spec.errors import DeviceError, ProgramError
+from tests.devices.assemble import Layer, Shape, feeds_of, make_layer, program_of
 
 pytestmark = pytest.mark.verilator
 

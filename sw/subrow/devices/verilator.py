@@ -125,8 +125,8 @@ class Verilator(Device):
         idle = [unit for i, unit in enumerate(UNITS) if states[0] >> i & 1]
         axi = chip.read("AXI_ERRORS")
         return (
-            f"verilator: engine stopped with error {code} ({ERROR_NAMES.get(code, 'unknown')}) in layer {layer} ({name}); "
-            f"AXI response {axi & 3} on port {axi >> 4 & 15}; cycles {chip.read('CYCLES_LO')}; idle units: "
+            f"verilator: engine stopped with error {code} ({ERROR_NAMES.get(code, 'unknown')}) in layer {layer} "
+            f"({name}); AXI response {axi & 3} on port {axi >> 4 & 15}; cycles {chip.read('CYCLES_LO')}; idle units: "
             f"{', '.join(idle) or 'none'}; STATE {' '.join(f'{s:08x}' for s in states)}; {chip.totals()}"
         )
 

@@ -5,7 +5,7 @@ Operators and their attributes (shapes without the batch: (C, H, W)):
 | op | inputs | params | attrs |
 |---|---|---|---|
 | input | - | - | shape |
-| conv | x [, residual after `fuse`] | weight [K, C/groups, kh, kw], bias [K]? | stride, pad (top, left, bottom, right), groups |
+| conv | x [, residual after `fuse`] | weight [K, C/groups, kh, kw], bias [K]? | stride, pad (t, l, b, r), groups |
 | linear | x | weight [K, C], bias [K]? | - |
 | batch_norm | x | gamma, beta, mean, var [C] | eps |
 | relu | x | - | - |
@@ -51,7 +51,8 @@ class Node:
 
     def __post_init__(self) -> None:
         if self.op not in OPS:
-            raise UnsupportedError(f"node {self.name}: operator {self.op!r} is not supported; supported: {', '.join(OPS)}")
+            known = ", ".join(OPS)
+            raise UnsupportedError(f"node {self.name}: operator {self.op!r} is not supported; supported: {known}")
 
     def evolve(self, **changes: Any) -> Node:
         """A copy with fields replaced."""
