@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,10 @@ class Weights:
 
 
 def quantise(
-    graph: Graph, hw: HwConfig, images: NDArray[Any] | Tensor, method: Method = "mse", percentile: float = 99.99
-) -> Graph:
-    """The Graph with `quant` on every conv.
+    graph: Graph, hw: HwConfig, images: NDArray[Any] | Tensor, method: Method = "mse", percentile: float = 99.99,
+    progress: Callable[[str], None] | None = None,
+) -> Graph:  # fmt: skip
+    """The Graph with `quant` on every conv; progress is called with the name of each layer before its turn.
 
     Raises QuantisationError, naming the layer, the value and the limit, when a bound of docs/numerics.md cannot hold.
     """
@@ -46,6 +48,8 @@ def quantise(
     changed = {}
     for node in graph:
         if node.op == "conv":
+            if progress:
+                progress(node.name)
             values = window_values(node, inputs[node.name], scales[node.inputs[0]]) if node.name in inputs else None
             changed[node.name] = node.with_attrs(quant=_layer(node, hw, scales, values))
     return graph.replace(changed)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from subrow.compress.compensate import keep_largest, prune_compensated
+from subrow.compress.execute import as_batch
 from subrow.ir.graph import Graph, Node, as_float32
 from subrow.ir.weights import join_sub_rows, real_u, split_sub_rows, tile_kind
 from subrow.spec.errors import ConfigError
@@ -25,14 +29,6 @@ def parse_density(text: str | Density) -> Density:
     if not 1 <= s <= sub_row:
         raise ConfigError(f"density {s}/{sub_row}: s must be 1..L = {sub_row}")
     return s, sub_row
-
-
-def keep_largest(rows: NDArray[np.floating], s: int) -> NDArray[np.bool_]:
-    """Mask of the s largest magnitudes along the last axis; of equals the first ones stay."""
-    order = np.argsort(-np.abs(rows), axis=-1, kind="stable")[..., :s]
-    mask = np.zeros(rows.shape, dtype=bool)
-    np.put_along_axis(mask, order, True, axis=-1)
-    return mask
 
 
 def project(u: NDArray[np.floating], density: Density, channels: int, area: int = 1) -> NDArray[np.bool_]:
@@ -67,17 +63,22 @@ def prune(
     layers: Iterable[str] | None = None,
     linear: bool = False,
     chooser: Callable[[Graph, int, bool], tuple[str, ...]] = prunable,
+    images: NDArray[Any] | Tensor | None = None,
 ) -> Graph:
-    """The Graph with `u`, `mask` and `density` on the pruned layers. Tiles must have been chosen before."""
+    """The Graph with `u`, `mask` and `density` on the pruned layers. Tiles must have been chosen before.
+
+    With images the kept weights are adjusted to make good the pruned ones (compress/compensate.py); without, the
+    largest weights stay as they are.
+    """
     pair = parse_density(density)
     names = tuple(layers) if layers is not None else chooser(graph, pair[1], linear)
-    changed = {}
     for name in names:
         node = graph.node(name)
         if node.op != "conv" or node.attrs["groups"] != 1:
             raise ConfigError(f"layer {name}: only convolutions and linear layers with one group can be pruned")
-        changed[name] = prune_layer(node, pair)
-    return graph.replace(changed)
+    if images is not None:
+        return prune_compensated(graph, names, pair, as_batch(graph, images))
+    return graph.replace({name: prune_layer(graph.node(name), pair) for name in names})
 
 
 def prune_layer(node: Node, density: Density) -> Node:

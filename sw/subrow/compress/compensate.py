@@ -1,0 +1,162 @@
+"""SRBS pruning that repairs what it removes: the kept weights make good the pruned ones, layer by layer.
+
+After Frantar and Alistarh, "SparseGPT", ICML 2023, carried over to the Winograd domain: the variables of an output
+channel are its weights in every tap, and two taps share an output as far as A^T (x) A^T says. No labels, no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from subrow.compress.execute import evaluate, windows
+from subrow.ir.graph import Graph, Node, as_float32
+from subrow.ir.weights import real_u, reduction_order, tile_kind
+from subrow.spec.winograd import TileKind, as_float, tap_order
+from subrow.spec.winograd import tile as tile_of
+
+_SAMPLES = 6000  # windows of a layer
+_VARIABLES = 2400  # of one solve: channels beyond it are treated apart
+_DAMP = 0.03  # of each variable's own moment
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Part:
+    """Variables that are solved together: positions in [taps, C'] and the sub-rows among them."""
+
+    taps: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    rows: tuple[slice, ...]
+
+
+def parts(taps: int, columns: int, lengths: Sequence[int]) -> tuple[Part, ...]:
+    """Cut [taps, columns] into Parts of whole sub-rows, whose lengths along the columns are given."""
+    result: list[Part] = []
+    blocks: list[tuple[int, int]] = []
+    start = 0
+    for i, length in enumerate(lengths):
+        blocks.append((start, length))
+        start += length
+        wide = taps * (start - blocks[0][0] + (lengths[i + 1] if i + 1 < len(lengths) else 0)) > _VARIABLES
+        if i == len(lengths) - 1 or wide:
+            result.append(_part(taps, blocks))
+            blocks = []
+    assert start == columns
+    return tuple(result)
+
+
+def _part(taps: int, blocks: Sequence[tuple[int, int]]) -> Part:
+    p: list[int] = []
+    c: list[int] = []
+    rows: list[slice] = []
+    for start, length in blocks:
+        for tap in range(taps):
+            rows.append(slice(len(p), len(p) + length))
+            p += [tap] * length
+            c += range(start, start + length)
+    return Part(np.array(p), np.array(c), tuple(rows))
+
+
+def sub_row_lengths(node: Node, sub_row: int) -> list[int]:
+    """Length of each sub-row along the second axis of u, in its order."""
+    _, channels, kh, kw = node.params["weight"].shape
+    area = kh * kw if tile_kind(node) is TileKind.DIRECT else 1
+    lengths = [min(sub_row, channels - c) for c in range(0, channels, sub_row)]
+    return [length for length in lengths for _ in range(area)]
+
+
+def features(node: Node, x: Tensor, sub_row: int) -> NDArray[np.float32]:
+    """What the weights u [taps, K, C'] multiply: [taps, C', windows]."""
+    top, left, bottom, right = node.attrs["pad"]
+    x = functional.pad(x, (left, right, top, bottom))
+    kind = tile_kind(node)
+    if kind is not TileKind.DIRECT:
+        return windows(kind, x, x.shape[2] - 2, x.shape[3] - 2).numpy()
+    _, channels, kh, kw = node.params["weight"].shape
+    flat = functional.unfold(x, (kh, kw), stride=node.attrs["stride"])  # N, C * kh * kw, positions
+    order = torch.from_numpy(reduction_order(channels, (kh, kw), sub_row))
+    return flat[:, order].permute(1, 0, 2).reshape(1, len(order), -1).numpy()
+
+
+def tap_products(kind: TileKind) -> NDArray[np.float64]:
+    """[taps, taps]: inner products of the taps' shares in the m * m outputs."""
+    if kind is TileKind.DIRECT:
+        return np.ones((1, 1))
+    t = tile_of(kind)
+    rows, columns = zip(*tap_order(kind), strict=True)
+    at = as_float(t.at)
+    outputs = np.einsum("ap,bp->abp", at[:, list(rows)], at[:, list(columns)]).reshape(-1, t.taps)
+    return outputs.T @ outputs
+
+
+def keep_largest(rows: NDArray[np.floating], s: int) -> NDArray[np.bool_]:
+    """Mask of the s largest magnitudes along the last axis; of equals the first ones stay."""
+    order = np.argsort(-np.abs(rows), axis=-1, kind="stable")[..., :s]
+    mask = np.zeros(rows.shape, dtype=bool)
+    np.put_along_axis(mask, order, True, axis=-1)
+    return mask
+
+
+def sparsify(
+    w: NDArray[np.float64], moments: NDArray[np.float64], rows: Sequence[slice], s: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(weights [K, n], mask [K, n]) with s of every sub-row kept and the errors passed on to later variables.
+
+    moments [n, n] is the second moment of the variables' shares in the output. rows: sub-rows, ascending, whole range.
+    """
+    diagonal = np.diag(moments)
+    h = moments + np.diag(_DAMP * diagonal + 1e-9 * diagonal.mean() + 1e-30)
+    factor = np.linalg.cholesky(np.linalg.inv(h)).T  # upper
+    w, mask = w.copy(), np.zeros(w.shape, bool)
+    for row in rows:
+        keep = keep_largest(w[:, row] / np.diag(factor)[row], s)
+        errors = np.empty(keep.shape)
+        for j, i in enumerate(range(row.start, row.stop)):
+            errors[:, j] = np.where(keep[:, j], 0, w[:, i]) / factor[i, i]
+            w[:, i + 1 : row.stop] -= np.outer(errors[:, j], factor[i, i + 1 : row.stop])
+        w[:, row] *= keep
+        mask[:, row] = keep
+        w[:, row.stop :] -= errors @ factor[row, row.stop :]
+    return w, mask
+
+
+def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, int], images: Tensor) -> Graph:
+    """The Graph with the named convs pruned to s/L; moments come from the given network on the images."""
+    nodes = [graph.node(n) for n in names]
+    layout = {n.name: _layout(n, density[1]) for n in nodes}
+    moments = {n.name: [np.zeros((len(p.taps),) * 2) for p in layout[n.name]] for n in nodes}
+    starts = range(0, len(images), _BATCH)
+    for start in starts:
+        tensors = evaluate(graph, images[start : start + _BATCH])
+        for node in nodes:
+            v = features(node, tensors[node.inputs[0]], density[1])
+            v = v[:, :, :: max(1, v.shape[2] * len(starts) // _SAMPLES)]
+            share = tap_products(tile_kind(node))
+            for part, total in zip(layout[node.name], moments[node.name], strict=True):
+                f = v[part.taps, part.columns]
+                total += (f @ f.T) * share[part.taps][:, part.taps]
+    return graph.replace({n.name: _prune(n, density, layout[n.name], moments[n.name]) for n in nodes})
+
+
+def _layout(node: Node, sub_row: int) -> tuple[Part, ...]:
+    taps, _, columns = real_u(node, sub_row).shape
+    return parts(taps, columns, sub_row_lengths(node, sub_row))
+
+
+def _prune(
+    node: Node, density: tuple[int, int], layout: Sequence[Part], moments: Sequence[NDArray[np.float64]]
+) -> Node:
+    u = real_u(node, density[1])
+    new, mask = np.zeros_like(u), np.zeros(u.shape, bool)
+    for part, h in zip(layout, moments, strict=True):
+        w, m = sparsify(u[part.taps, :, part.columns].T, h, part.rows, density[0])
+        new[part.taps, :, part.columns] = w.T
+        mask[part.taps, :, part.columns] = m.T
+    return node.with_params(u=as_float32(new * mask), mask=mask).with_attrs(density=density)
