@@ -9,8 +9,9 @@ from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import Tile
 
-_LONG_MAP = 15  # tile rows above which a layer should have two row blocks, so that write-back overlaps
-_BLOCK_OVERHEAD = 60  # cycles to start and drain a block; only ranks choices
+_OPEN_BURSTS = 8  # of one AXI reader or writer
+_DRAM_BURST = 64  # bytes: eight beats of a 64-bit memory
+_BLOCK_OVERHEAD = 12  # cycles in which a unit turns to the next block
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def choose_blocks(g: Geometry, hw: HwConfig) -> Blocks:
     column_cuts = [(n, _spans(g, n, 1)) for n in _sizes(columns)]
     for th in _sizes(rows):
         ys = _spans(g, th, 0)
-        if min(min(s.inputs, s.out) for s in ys) < 1 or (rows > _LONG_MAP and len(ys) < 2):
+        if min(min(s.inputs, s.out) for s in ys) < 1:
             continue
         for tw, xs in column_cuts:
             if min(min(s.inputs, s.out) for s in xs) < 1 or _excess(g, hw, ys, xs) is not None:
@@ -129,15 +130,39 @@ def _excess(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> str 
 
 
 def _cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
-    """Estimated cycles; the slowest of array, weight port and activation port counts for each block."""
-    cost = 0.0
+    """Estimated cycles: the slowest unit of each block, plus what no other work hides at the layer's two ends."""
+    cost = _first_group(g, hw, xs[0]) + ys[-1].out * xs[-1].out * hw.channel_blocks + 3 * hw.latency_cycles
     for y, ny in _kinds(ys):
         for x, nx in _kinds(xs):
-            array = -(-y.tiles * x.tiles // hw.tiles) * g.tile.groups * g.steps * g.kgs
-            weights = 0.0 if g.resident else g.kgs * g.chunk_bytes / hw.bytes_per_cycle
-            act = float(y.inputs * x.inputs * g.in_cb)
-            cost += ny * nx * (max(float(array), weights, act) + 0.1 * act + _BLOCK_OVERHEAD)
+            cost += ny * nx * (max(_unit_cycles(g, hw, y, x)) + _BLOCK_OVERHEAD)
     return cost
+
+
+def _first_group(g: Geometry, hw: HwConfig, x: _Span) -> float:
+    """Cycles before the array starts: the rows of the first tiles, then the transform of one tile group."""
+    rows = min((g.tile.m - 1) * g.stride + g.ext[0], g.in_h)
+    return rows * x.inputs * g.in_cb + hw.tiles * _window_cycles(g)
+
+
+def _window_cycles(g: Geometry) -> int:
+    """Cycles of the input transform for one tile: columns read or groups written, whichever are more."""
+    return g.v_words * max(g.tile.alpha, g.tile.groups)
+
+
+def _unit_cycles(g: Geometry, hw: HwConfig, y: _Span, x: _Span) -> tuple[float, ...]:
+    """Cycles of each unit in one block: array, weights, reads, transform, output transform, writes."""
+    tiles, outputs = y.tiles * x.tiles, g.kgs * hw.channel_blocks
+    drain = hw.tiles * hw.channel_blocks
+    # Shortest time of a row's segment: open bursts hide the latency, and DRAM moves whole bursts.
+    segment = max(hw.latency_cycles / _OPEN_BURSTS + 1, _DRAM_BURST / hw.act_word_bytes)
+    return (
+        -(-tiles // hw.tiles) * g.tile.groups * max(g.steps, drain) * g.kgs,
+        0.0 if g.resident else g.kgs * g.chunk_bytes / min(hw.bytes_per_cycle, hw.weight_bytes),
+        y.inputs * max(x.inputs, segment) * g.in_cb,
+        tiles * _window_cycles(g),
+        tiles * outputs * max(g.tile.groups, g.tile.m**2),
+        (y.out * max(x.out, segment) + _BLOCK_OVERHEAD) * outputs,
+    )
 
 
 def _kinds(spans: list[_Span]) -> Iterator[tuple[_Span, int]]:
