@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="seed of every random choice; a failing bench prints it")
+    parser.addoption("--rtl", type=Path, default=None, help="folder of RTL that the benches run on instead of hw/rtl")
 
 
 @pytest.fixture

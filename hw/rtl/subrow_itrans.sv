@@ -271,30 +271,35 @@ module subrow_itrans
   logic signed [7:0] x_q[6][SubRow];
   logic signed [TBits-1:0] xf_q[6][SubRow], part_q[6][SubRow][5], full_q[6][SubRow][6];
 
+  // Loops over channels stand inside the conditions: a simulator then tests each once, not for every channel.
   for (genvar r = 0; r < 6; r++) begin : g_row
     logic [2:0] bank;
     assign bank = bank_q[3] + (wide_step ? 3'(2 * r) : 3'(r));
-    for (genvar l = 0; l < SubRow; l++) begin : g_channel
-      always_ff @(posedge clk_i) begin
-        if (valid_q[3]) x_q[r][l] <= mask3_q[r] ? a_rdata_i[bank][l] : '0;
-        if (valid_q[4]) begin
-          if (direct) xf_q[r][l] <= TBits'(x_q[r][l]);
-          else if (f2) begin
-            xf_q[r][l] <= TBits'(bt_f2(r, 32'(x_q[0][l]), 32'(x_q[1][l]), 32'(x_q[2][l]), 32'(x_q[3][l])));
-          end else begin
-            xf_q[r][l] <= TBits'(bt_f4(r, 32'(x_q[0][l]), 32'(x_q[1][l]), 32'(x_q[2][l]), 32'(x_q[3][l]),
-                                       32'(x_q[4][l]), 32'(x_q[5][l])));
-          end
+    always_ff @(posedge clk_i) begin
+      if (valid_q[3]) for (int l = 0; l < int'(SubRow); l++) x_q[r][l] <= mask3_q[r] ? a_rdata_i[bank][l] : '0;
+      if (valid_q[4] && direct) for (int l = 0; l < int'(SubRow); l++) xf_q[r][l] <= TBits'(x_q[r][l]);
+      else if (valid_q[4] && f2) begin
+        for (int l = 0; l < int'(SubRow); l++) begin
+          xf_q[r][l] <= TBits'(bt_f2(r, 32'(x_q[0][l]), 32'(x_q[1][l]), 32'(x_q[2][l]), 32'(x_q[3][l])));
+        end
+      end else if (valid_q[4]) begin
+        for (int l = 0; l < int'(SubRow); l++) begin
+          xf_q[r][l] <= TBits'(bt_f4(r, 32'(x_q[0][l]), 32'(x_q[1][l]), 32'(x_q[2][l]), 32'(x_q[3][l]),
+                                     32'(x_q[4][l]), 32'(x_q[5][l])));
         end
       end
-      for (genvar c = 0; c < 6; c++) begin : g_col
-        if (c < 5) begin : g_part
-          always_ff @(posedge clk_i) if (valid_q[5] && col_q[5] == 3'(c)) part_q[r][l][c] <= xf_q[r][l];
-          always_ff @(posedge clk_i) begin
-            if (valid_q[5] & last_q[5]) full_q[r][l][c] <= col_q[5] == 3'(c) ? xf_q[r][l] : part_q[r][l][c];
+    end
+    for (genvar c = 0; c < 6; c++) begin : g_col
+      if (c < 5) begin : g_part
+        always_ff @(posedge clk_i) begin
+          if (valid_q[5] && col_q[5] == 3'(c)) for (int l = 0; l < int'(SubRow); l++) part_q[r][l][c] <= xf_q[r][l];
+          if (valid_q[5] & last_q[5]) begin
+            for (int l = 0; l < int'(SubRow); l++) full_q[r][l][c] <= col_q[5] == 3'(c) ? xf_q[r][l] : part_q[r][l][c];
           end
-        end else begin : g_final
-          always_ff @(posedge clk_i) if (valid_q[5] & last_q[5]) full_q[r][l][c] <= xf_q[r][l];
+        end
+      end else begin : g_final
+        always_ff @(posedge clk_i) begin
+          if (valid_q[5] & last_q[5]) for (int l = 0; l < int'(SubRow); l++) full_q[r][l][c] <= xf_q[r][l];
         end
       end
     end

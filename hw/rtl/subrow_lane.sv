@@ -45,22 +45,26 @@ module subrow_lane #(
   logic signed [  VBits-1:0] v_q   [Tiles][SubRow];
   logic signed [  UBits-1:0] w_q   [Channels];
   logic        [IdxBits-1:0] idx_q [Channels];
-  logic signed [AccBits-1:0] hold_q[Words][SubRow];
+  logic signed [AccBits-1:0] hold_q[Words][SubRow], sum[Words][SubRow];
 
+  // Loops stand inside the conditions: a simulator then tests each once, not for every element.
   for (genvar n = 0; n < Tiles; n++) begin : g_v
-    for (genvar l = 0; l < SubRow; l++) begin : g_l
-      always_ff @(posedge clk_i) if (cap_en_i) v_q[n][l] <= v_i[n][l];
+    always_ff @(posedge clk_i) begin
+      if (cap_en_i) for (int l = 0; l < int'(SubRow); l++) v_q[n][l] <= v_i[n][l];
     end
   end
 
-  for (genvar k = 0; k < Channels; k++) begin : g_k
-    always_ff @(posedge clk_i) begin
-      if (cap_en_i) begin
+  always_ff @(posedge clk_i) begin
+    if (cap_en_i) begin
+      for (int k = 0; k < int'(Channels); k++) begin
         w_q[k]   <= w_i[k];
         idx_q[k] <= idx_i[k];
       end
     end
+    if (acc_en_i & acc_last_i) hold_q <= sum;
+  end
 
+  for (genvar k = 0; k < Channels; k++) begin : g_k
     for (genvar n = 0; n < Tiles; n += 2) begin : g_pair
       logic signed [PBits-1:0] p0, p1;
       if (Packed) begin : g_mac2
@@ -108,14 +112,12 @@ module subrow_lane #(
       logic signed [AccBits-1:0] acc0_q, acc1_q, sum0, sum1;
       assign sum0 = (acc_first_i ? '0 : acc0_q) + AccBits'(p0);
       assign sum1 = (acc_first_i ? '0 : acc1_q) + AccBits'(p1);
+      assign sum[n*Blocks+k/SubRow][k%SubRow] = sum0;
+      assign sum[(n+1)*Blocks+k/SubRow][k%SubRow] = sum1;
       always_ff @(posedge clk_i) begin
         if (acc_en_i) begin
           acc0_q <= sum0;
           acc1_q <= sum1;
-          if (acc_last_i) begin
-            hold_q[n*Blocks+k/SubRow][k%SubRow]     <= sum0;
-            hold_q[(n+1)*Blocks+k/SubRow][k%SubRow] <= sum1;
-          end
         end
       end
     end

@@ -206,8 +206,8 @@ module subrow_otrans
     if (r_load) r_tile_q <= s2_tile_q;
   end
 
+  y_t row4[SubRow][4], row5[SubRow][4], tail4[SubRow][4], tail5[SubRow][4];
   for (genvar l = 0; l < SubRow; l++) begin : g_row
-    y_t row4[4], row5[4], tail4[4], tail5[4];
     logic signed [47:0] x0, x1, x2, x3;
     assign x0 = 48'(x_q[l][0]);
     assign x1 = 48'(x_q[l][1]);
@@ -218,17 +218,28 @@ module subrow_otrans
       assign wino = f4 ? y_t'(at_f4(b, x0, x1, x2, x3, 0, 0)) : b < 2 ? y_t'(at_f2(b, x0, x1, x2, x3)) : '0;
       assign same4 = b < 2 ? x_q[l][b%2] : '0;
       assign same5 = b < 2 ? x_q[l][2+b%2] : '0;
-      assign row4[b] = f4 || f2 ? wino : same4;
-      assign row5[b] = f4 || f2 ? wino : same5;
-      assign tail4[b] = y_t'(at_f4(b, 0, 0, 0, 0, x0, x1));
-      assign tail5[b] = y_t'(at_f4(b, 0, 0, 0, 0, x2, x3));
+      assign row4[l][b] = f4 || f2 ? wino : same4;
+      assign row5[l][b] = f4 || f2 ? wino : same5;
+      assign tail4[l][b] = y_t'(at_f4(b, 0, 0, 0, 0, x0, x1));
+      assign tail5[l][b] = y_t'(at_f4(b, 0, 0, 0, 0, x2, x3));
+    end
+  end
+
+  // Loops over channels stand inside the conditions: a simulator then tests each once, not for every channel.
+  for (genvar b = 0; b < 4; b++) begin : g_r
+    for (genvar i = 0; i < 4; i++) begin : g_up
       always_ff @(posedge clk_i) begin
-        if (r_load && s2_load_q.shift) for (int i = 0; i < 4; i++) r_q[l][i][b] <= r_q[l][i+2][b];
-        if (r_load && s2_load_q.phase == 2'd0) r_q[l][4][b] <= row4[b];
-        else if (r_load && s2_load_q.phase == 2'd2) r_q[l][4][b] <= r_q[l][4][b] + tail4[b];
-        if (r_load && s2_load_q.phase == 2'd2) r_q[l][5][b] <= r_q[l][5][b] + tail5[b];
-        else if (r_load) r_q[l][5][b] <= row5[b];
+        if (r_load && s2_load_q.shift) for (int l = 0; l < int'(SubRow); l++) r_q[l][i][b] <= r_q[l][i+2][b];
       end
+    end
+    always_ff @(posedge clk_i) begin
+      if (r_load && s2_load_q.phase == 2'd0) for (int l = 0; l < int'(SubRow); l++) r_q[l][4][b] <= row4[l][b];
+      else if (r_load && s2_load_q.phase == 2'd2) begin
+        for (int l = 0; l < int'(SubRow); l++) r_q[l][4][b] <= r_q[l][4][b] + tail4[l][b];
+      end
+      if (r_load && s2_load_q.phase == 2'd2) begin
+        for (int l = 0; l < int'(SubRow); l++) r_q[l][5][b] <= r_q[l][5][b] + tail5[l][b];
+      end else if (r_load) for (int l = 0; l < int'(SubRow); l++) r_q[l][5][b] <= row5[l][b];
     end
   end
 
@@ -239,7 +250,6 @@ module subrow_otrans
   logic [3:0] pix_q;  // {qx, qy, dy, dx}
   logic [MetaBits-1:0] a_meta_q, b_meta_q;
   logic [1:0] a_row_q;
-  y_t a_s05_q[SubRow], a_s12_q[SubRow], a_s34_q[SubRow];
 
   wire b_ready = !b_v_q || y_ready_i;
   wire a_ready = !a_v_q || b_ready;
@@ -277,31 +287,36 @@ module subrow_otrans
     if (b_ready) b_meta_q <= a_meta_q;
   end
 
-  for (genvar l = 0; l < SubRow; l++) begin : g_out
-    y_t b_y_q;
-    assign y_data_o[l*YBits+:YBits] = b_y_q;
+  for (genvar i = 0; i < 6; i++) begin : g_e
     always_ff @(posedge clk_i) begin
       if (copy) begin
-        for (int b = 0; b < 4; b++) begin
-          e_q[l][0][b] <= f4 ? r_q[l][0][b] : f2 ? r_q[l][2][b] : r_q[l][4][b];
-          e_q[l][1][b] <= f4 ? r_q[l][1][b] : f2 ? r_q[l][3][b] : '0;
-          e_q[l][2][b] <= f4 ? r_q[l][2][b] : f2 ? r_q[l][4][b] : '0;
-          e_q[l][3][b] <= f4 ? r_q[l][3][b] : '0;
-          e_q[l][4][b] <= f4 ? r_q[l][4][b] : '0;
-          e_q[l][5][b] <= r_q[l][5][b];
+        for (int l = 0; l < int'(SubRow); l++) begin
+          for (int b = 0; b < 4; b++) begin
+            if (i == 0) e_q[l][i][b] <= f4 ? r_q[l][0][b] : f2 ? r_q[l][2][b] : r_q[l][4][b];
+            else if (i == 5) e_q[l][i][b] <= r_q[l][5][b];
+            else if (i < 3) e_q[l][i][b] <= f4 ? r_q[l][i][b] : f2 ? r_q[l][i+2][b] : '0;
+            else e_q[l][i][b] <= f4 ? r_q[l][i][b] : '0;
+          end
         end
       end else if (pix_fire && pix_q[2:0] == 3'd7) begin
-        for (int i = 0; i < 6; i++) begin
+        for (int l = 0; l < int'(SubRow); l++) begin
           e_q[l][i][0] <= e_q[l][i][2];
           e_q[l][i][1] <= e_q[l][i][3];
         end
       end
+    end
+  end
+
+  for (genvar l = 0; l < SubRow; l++) begin : g_out
+    y_t a_s05_q, a_s12_q, a_s34_q, b_y_q;
+    assign y_data_o[l*YBits+:YBits] = b_y_q;
+    always_ff @(posedge clk_i) begin
       if (a_ready) begin
-        a_s05_q[l] <= row == 2'd0 ? e_q[l][0][col] : row_last ? e_q[l][5][col] : '0;
-        a_s12_q[l] <= row[0] ? e_q[l][1][col] - e_q[l][2][col] : e_q[l][1][col] + e_q[l][2][col];
-        a_s34_q[l] <= row[0] ? e_q[l][3][col] - e_q[l][4][col] : e_q[l][3][col] + e_q[l][4][col];
+        a_s05_q <= row == 2'd0 ? e_q[l][0][col] : row_last ? e_q[l][5][col] : '0;
+        a_s12_q <= row[0] ? e_q[l][1][col] - e_q[l][2][col] : e_q[l][1][col] + e_q[l][2][col];
+        a_s34_q <= row[0] ? e_q[l][3][col] - e_q[l][4][col] : e_q[l][3][col] + e_q[l][4][col];
       end
-      if (b_ready) b_y_q <= a_s05_q[l] + a_s12_q[l] + (a_s34_q[l] <<< a_row_q);
+      if (b_ready) b_y_q <= a_s05_q + a_s12_q + (a_s34_q <<< a_row_q);
     end
   end
 

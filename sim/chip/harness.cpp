@@ -2,10 +2,12 @@
 //
 // Contract: one call advances many cycles; nothing here knows instructions. Reads answer in order, after `latency`
 // cycles; all ports share `bytes_per_cycle`. Stalls hold back handshakes at random, from a seed, without reordering.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "Vsubrow_engine.h"
@@ -54,74 +56,104 @@ struct Memory {
   }
 };
 
-struct ReadPort {
-  int width;
-  std::deque<Burst> queue;
-  bool valid = false, ar_ready = false;
-  int beat = 0;
-  uint64_t total = 0;
+// The signals of a read port, by reference into the Verilated model; Data is as wide as the port.
+template <typename Data>
+struct ReadSignals {
+  const CData& arvalid;
+  CData& arready;
+  const QData& araddr;
+  const CData& arlen;
+  CData& rvalid;
+  const CData& rready;
+  Data& rdata;
+  CData& rresp;
+  CData& rlast;
+};
 
-  void reset() { queue.clear(), valid = false, beat = 0; }
+template <typename Data>
+class ReadPort {
+ public:
+  explicit ReadPort(const ReadSignals<Data>& signals) : s_(signals) {}
+
+  void reset() { queue_.clear(), valid_ = false, beat_ = 0; }
+
+  // Before the rising edge: what the memory offers in this cycle.
+  void drive(Memory& m) {
+    ar_ready_ = static_cast<int>(queue_.size()) < kMaxBursts && !m.stalled();
+    if (!valid_ && !queue_.empty() && queue_.front().ready_cycle <= m.now && !m.stalled() && m.take(kWidth)) offer(m);
+    s_.arready = ar_ready_;
+    s_.rvalid = valid_;
+  }
+
+  // At the rising edge: the handshakes that happen.
+  void sample(const Memory& m) {
+    if (s_.arvalid && ar_ready_) queue_.push_back({s_.araddr, s_.arlen + 1, m.now + m.latency});
+    if (!valid_ || !s_.rready) return;
+    valid_ = false;
+    total_ += kWidth;
+    if (++beat_ == queue_.front().beats) queue_.pop_front(), beat_ = 0;
+  }
+
+  uint64_t total() const { return total_; }
+  size_t bursts() const { return queue_.size(); }
+
+ private:
+  static constexpr int kWidth = sizeof(Data);
+
+  void offer(const Memory& m) {
+    const Burst& b = queue_.front();
+    const uint64_t a = b.addr + static_cast<uint64_t>(beat_) * kWidth;
+    const int response = m.response(a, kWidth);
+    valid_ = true;
+    if (response == kOkay) std::memcpy(&s_.rdata, &m.bytes[a], kWidth);
+    s_.rresp = response;
+    s_.rlast = beat_ == b.beats - 1;
+  }
+
+  ReadSignals<Data> s_;
+  std::deque<Burst> queue_;
+  bool valid_ = false, ar_ready_ = false;
+  int beat_ = 0;
+  uint64_t total_ = 0;
 };
 
 struct WritePort {
   std::deque<Burst> queue;
   std::deque<std::pair<uint64_t, int>> responses;  // cycle, response
-  bool aw_ready = false, w_ready = false, b_valid = false;
+  bool aw_ready = false, w_ready = false, b_valid = false, paid = false;
   int beat = 0, worst = kOkay;
   uint64_t total = 0;
 
-  void reset() { queue.clear(), responses.clear(), b_valid = false, beat = 0, worst = kOkay; }
+  void reset() { queue.clear(), responses.clear(), b_valid = paid = false, beat = 0, worst = kOkay; }
 };
+
+using ActData = std::remove_reference_t<decltype(Vsubrow_engine::m_axi_act_rdata)>;
+using WgtData = std::remove_reference_t<decltype(Vsubrow_engine::m_axi_wgt_rdata)>;
+static_assert(sizeof(ActData) == kActBytes && sizeof(WgtData) == kWgtBytes);
 
 struct Chip {
   std::unique_ptr<VerilatedContext> context{new VerilatedContext};
-  std::unique_ptr<Vsubrow_engine> top;
+  std::unique_ptr<Vsubrow_engine> top{new Vsubrow_engine(context.get())};
   Memory mem;
-  ReadPort act{kActBytes}, wgt{kWgtBytes};
+  ReadPort<ActData> act{{top->m_axi_act_arvalid, top->m_axi_act_arready, top->m_axi_act_araddr, top->m_axi_act_arlen,
+                         top->m_axi_act_rvalid, top->m_axi_act_rready, top->m_axi_act_rdata, top->m_axi_act_rresp,
+                         top->m_axi_act_rlast}};
+  ReadPort<WgtData> wgt{{top->m_axi_wgt_arvalid, top->m_axi_wgt_arready, top->m_axi_wgt_araddr, top->m_axi_wgt_arlen,
+                         top->m_axi_wgt_rvalid, top->m_axi_wgt_rready, top->m_axi_wgt_rdata, top->m_axi_wgt_rresp,
+                         top->m_axi_wgt_rlast}};
   WritePort out;
 #if VM_TRACE
   std::unique_ptr<VerilatedVcdC> trace;
 #endif
 };
 
-// A read port of the model under its signal names.
-#define DRIVE_READ(chip, port, name)                                                                          \
-  do {                                                                                                        \
-    ReadPort& p = (chip).port;                                                                                \
-    Memory& m = (chip).mem;                                                                                   \
-    p.ar_ready = static_cast<int>(p.queue.size()) < kMaxBursts && !m.stalled();                               \
-    if (!p.valid && !p.queue.empty() && p.queue.front().ready_cycle <= m.now && !m.stalled() && m.take(p.width)) { \
-      const Burst& b = p.queue.front();                                                                       \
-      const uint64_t a = b.addr + static_cast<uint64_t>(p.beat) * p.width;                                    \
-      const int response = m.response(a, p.width);                                                            \
-      p.valid = true;                                                                                         \
-      if (response == kOkay) std::memcpy(&(chip).top->m_axi_##name##_rdata, &m.bytes[a], p.width);            \
-      (chip).top->m_axi_##name##_rresp = response;                                                            \
-      (chip).top->m_axi_##name##_rlast = p.beat == b.beats - 1;                                               \
-    }                                                                                                         \
-    (chip).top->m_axi_##name##_arready = p.ar_ready;                                                          \
-    (chip).top->m_axi_##name##_rvalid = p.valid;                                                              \
-  } while (0)
-
-#define SAMPLE_READ(chip, port, name)                                                                         \
-  do {                                                                                                        \
-    ReadPort& p = (chip).port;                                                                                \
-    if ((chip).top->m_axi_##name##_arvalid && p.ar_ready)                                                     \
-      p.queue.push_back({(chip).top->m_axi_##name##_araddr, (chip).top->m_axi_##name##_arlen + 1,             \
-                         (chip).mem.now + (chip).mem.latency});                                               \
-    if (p.valid && (chip).top->m_axi_##name##_rready) {                                                       \
-      p.valid = false;                                                                                        \
-      p.total += p.width;                                                                                     \
-      if (++p.beat == p.queue.front().beats) p.queue.pop_front(), p.beat = 0;                                 \
-    }                                                                                                         \
-  } while (0)
-
 void drive_write(Chip& c) {
   WritePort& p = c.out;
   Memory& m = c.mem;
   p.aw_ready = static_cast<int>(p.queue.size()) < kMaxBursts && !m.stalled();
-  p.w_ready = !p.queue.empty() && m.tokens >= kActBytes && !m.stalled();
+  // A beat's bandwidth is taken when it is offered, or reads that come first in every cycle would starve writes.
+  if (!p.paid && !p.queue.empty()) p.paid = m.take(kActBytes);
+  p.w_ready = p.paid && !p.queue.empty() && !m.stalled();
   if (!p.b_valid && !p.responses.empty() && p.responses.front().first <= m.now && !m.stalled()) {
     p.b_valid = true;
     c.top->m_axi_act_bresp = p.responses.front().second;
@@ -145,7 +177,7 @@ void store_beat(Chip& c) {
   } else {
     p.worst = response;
   }
-  m.take(kActBytes);
+  p.paid = false;
   p.total += kActBytes;
   if (++p.beat == b.beats) {
     p.responses.emplace_back(m.now + m.latency, p.worst);
@@ -170,18 +202,14 @@ void step(Chip& c) {
   Memory& m = c.mem;
   m.tokens = std::min(m.cap, m.tokens + m.bytes_per_cycle);
   // The port that is served first changes every cycle, so that none starves when bandwidth is short.
-  if (m.now & 1) {
-    DRIVE_READ(c, act, act);
-    DRIVE_READ(c, wgt, wgt);
-  } else {
-    DRIVE_READ(c, wgt, wgt);
-    DRIVE_READ(c, act, act);
+  switch (m.now % 3) {
+    case 0: c.act.drive(m), c.wgt.drive(m), drive_write(c); break;
+    case 1: c.wgt.drive(m), drive_write(c), c.act.drive(m); break;
+    default: drive_write(c), c.act.drive(m), c.wgt.drive(m);
   }
-  drive_write(c);
   c.top->clk_i = 0;
   c.top->eval();
-  SAMPLE_READ(c, act, act);
-  SAMPLE_READ(c, wgt, wgt);
+  c.act.sample(m), c.wgt.sample(m);
   sample_write(c);
 #if VM_TRACE
   if (c.trace) c.trace->dump(2 * m.now);
@@ -202,7 +230,6 @@ extern "C" {
 
 void* subrow_sim_new(uint64_t memory_bytes, double bytes_per_cycle, uint64_t latency) {
   auto* c = new Chip;
-  c->top.reset(new Vsubrow_engine(c->context.get()));
   c->mem.bytes.resize(memory_bytes);
   c->mem.bytes_per_cycle = bytes_per_cycle;
   c->mem.cap = 4 * (bytes_per_cycle + kActBytes + kWgtBytes);
@@ -294,11 +321,12 @@ uint64_t subrow_sim_run(void* h, uint64_t max_cycles) {
 
 int subrow_sim_irq(void* h) { return static_cast<Chip*>(h)->top->irq_o; }
 
-// out: cycles since reset was first held, act read, wgt read and act written bytes, bursts under way at act, wgt, write.
+// out: cycles since reset was first held, act read, wgt read and act written bytes, bursts under way at act, wgt,
+// write.
 void subrow_sim_totals(void* h, uint64_t* out) {
   const auto& c = *static_cast<Chip*>(h);
-  out[0] = c.mem.now, out[1] = c.act.total, out[2] = c.wgt.total, out[3] = c.out.total;
-  out[4] = c.act.queue.size(), out[5] = c.wgt.queue.size(), out[6] = c.out.queue.size();
+  out[0] = c.mem.now, out[1] = c.act.total(), out[2] = c.wgt.total(), out[3] = c.out.total;
+  out[4] = c.act.bursts(), out[5] = c.wgt.bursts(), out[6] = c.out.queue.size();
 }
 
 // Waves of everything from now on; -1 when the library was built without tracing.

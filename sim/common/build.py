@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 from subrow.spec.errors import SubrowError
@@ -40,7 +40,8 @@ from subrow.toolenv import (
 
 PathLike: TypeAlias = str | Path
 BUILD_DIR = REPO_ROOT / "build" / "sim"
-CXX_FLAGS = ("-O3", "-march=native")
+# Set-up code of a model is half of it and runs once: it is not worth the compiler's time.
+MAKE_FLAGS = "OPT_FAST='-O3 -march=native' OPT_GLOBAL=-O2 OPT_SLOW=-O1"
 # Weak and unique symbols of two Verilated libraries in one process must not be merged.
 SHARED_FLAGS = ("-fPIC", "-fno-gnu-unique", "-fno-semantic-interposition")
 
@@ -84,21 +85,39 @@ def _headers(includes: Sequence[Path]) -> list[Path]:
     return sorted(p for d in includes for p in d.iterdir() if p.suffix in (".svh", ".vh", ".h", ".hpp", ".inc"))
 
 
-def port_names(source: Path, module: str) -> list[str]:
-    """Names of a module's ANSI ports, without elaboration. Raises BuildError when the file does not declare it."""
+def _header(source: Path, module: str) -> tuple[Any, Any]:
+    """Syntax of a module's header, without elaboration, and the tree that must outlive it.
+
+    Raises BuildError when the file does not declare the module.
+    """
     from pyslang import syntax
 
-    root = syntax.SyntaxTree.fromFile(str(source)).root
-    for member in getattr(root, "members", [root]):
+    tree = syntax.SyntaxTree.fromFile(str(source))
+    for member in getattr(tree.root, "members", [tree.root]):
         header = getattr(member, "header", None)
-        if header is None or header.name.valueText != module:
-            continue
-        ports = getattr(header.ports, "ports", [])
-        names = [p.declarator.name.valueText for p in ports if hasattr(p, "declarator")]
-        if not names:
-            raise BuildError(f"module {module} in {source} has no ANSI ports: cocotb would see nothing")
-        return names
+        if header is not None and header.name.valueText == module:
+            return header, tree
     raise BuildError(f"module {module} is not declared in {source}")
+
+
+def port_names(source: Path, module: str) -> list[str]:
+    """Names of a module's ANSI ports."""
+    header, _tree = _header(source, module)
+    ports = getattr(header.ports, "ports", [])
+    names = [p.declarator.name.valueText for p in ports if hasattr(p, "declarator")]
+    if not names:
+        raise BuildError(f"module {module} in {source} has no ANSI ports: cocotb would see nothing")
+    return names
+
+
+def parameter_names(source: Path, module: str) -> list[str]:
+    """Names of the parameters in a module's header; localparams are not among them."""
+    header, _tree = _header(source, module)
+    found = []
+    for declaration in getattr(header.parameters, "declarations", []):
+        if hasattr(declaration, "declarators") and declaration.keyword.valueText == "parameter":
+            found += [d.name.valueText for d in declaration.declarators if hasattr(d, "name")]
+    return found
 
 
 def _find_module(sources: Sequence[Path], module: str) -> Path:
@@ -164,6 +183,7 @@ def build_bench(
     seen = Path(toplevel_wrapper).stem if toplevel_wrapper else top
     args = [
         "--no-public-flat-rw", "--assert", "-O3", "--x-assign", "unique", "--x-initial", "unique",
+        "--output-split", "0",  # one file: otherwise precompiled headers cost more than the model
         *(["--trace-structs"] if waves else []),
         "-CFLAGS", "-O2", *verilator_args,
     ]
@@ -227,6 +247,7 @@ def run_bench(
     run_dir: PathLike | None = None,
     timeout_s: float = 600,
     waves_on_failure: bool = True,
+    replay_options: Sequence[str] = (),
 ) -> Path:
     """Run a cocotb module on a built bench; returns the results file (JUnit XML).
 
@@ -256,7 +277,8 @@ def run_bench(
     problem = _verdict(results, exit_text)
     if not problem:
         return results
-    message = [f"bench {bench.top}, module {test_module}, seed {seed}: {problem}", f"replay: {_replay(seed)}"]
+    message = [f"bench {bench.top}, module {test_module}, seed {seed}: {problem}",
+               f"replay: {_replay(seed, replay_options)}"]
     if bench.waves:
         message.append(f"waves: {where / 'dump.vcd'}")
     elif waves_on_failure:
@@ -274,9 +296,11 @@ def _run_dir(bench: Bench, test_module: str, seed: int) -> Path:
     return bench.directory / "runs" / f"{name}-{seed}-{os.getpid()}"
 
 
-def _replay(seed: int) -> str:
+def _replay(seed: int, options: Sequence[str]) -> str:
     node = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]
-    return f".venv/bin/python -m pytest '{node}' --seed {seed}" if node else f"the same call with seed={seed}"
+    if not node:
+        return f"the same call with seed={seed}"
+    return f".venv/bin/python -m pytest '{node}' {' '.join(['--seed', str(seed), *options])}"
 
 
 def _record_waves(bench: Bench, again: Callable[[Bench], Path], waves: Path) -> str:
@@ -313,13 +337,13 @@ def verilate_shared(
     harness = _resolve([harness_cpp])[0]
     dirs = [Path(d).resolve() for d in includes]
     library = Path(out).resolve()
-    flags = [*CXX_FLAGS, *SHARED_FLAGS, *(f"-I{d}" for d in dirs), f"-I{harness.parent}", *cflags]
+    flags = [*SHARED_FLAGS, *(f"-I{d}" for d in dirs), f"-I{harness.parent}", *cflags]
     args = [
         "--cc", "--exe", "--build", "-j", str(jobs or os.cpu_count() or 1), "-O3", "--x-assign", "fast",
         "--x-initial", "fast", "--no-assert", "--output-split", "20000", "--top-module", top, "--prefix", f"V{top}",
         *(["--trace", "--trace-structs"] if trace else ["--no-trace"]),
         *_options(dict(params or {}), dict(defines or {}), dirs), *verilator_args,
-        "-CFLAGS", " ".join(flags), "-LDFLAGS", "-shared -Wl,-Bsymbolic",
+        "-CFLAGS", " ".join(flags), "-MAKEFLAGS", MAKE_FLAGS, "-LDFLAGS", "-shared -Wl,-Bsymbolic",
     ]
     digest = source_digest([*files, harness, *_headers([*dirs, harness.parent])], args, _verilator_version(),
                            host_digest())

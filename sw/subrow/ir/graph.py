@@ -25,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ OPS = (
     "input", "conv", "linear", "batch_norm", "relu", "max_pool", "global_avg_pool", "add", "flatten", "output",
 )  # fmt: skip
 Shape = tuple[int, ...]
+Stage = Literal["captured", "compressed", "quantised"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ class Graph:
     @property
     def outputs(self) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.op == "output")
+
+    @property
+    def stage(self) -> Stage:
+        """How far compilation has come: tiles are chosen before pruning, `quant` is set after it."""
+        convs = [n for n in self.nodes if n.op == "conv"]
+        if any("quant" in n.attrs for n in convs):
+            return "quantised"
+        return "compressed" if any("tile" in n.attrs for n in convs) else "captured"
 
     def consumers(self, name: str) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if name in n.inputs)

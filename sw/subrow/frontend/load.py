@@ -1,0 +1,65 @@
+"""Networks by name: `package.module:callable`, or a .pt2 file of torch.export."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from subrow.spec.errors import InputError
+
+Model = nn.Module | ExportedProgram
+
+
+def load_model(spec: str) -> Model:
+    """The network that a name or a path stands for; a callable is called without arguments. Raises InputError."""
+    if Path(spec).suffix == ".pt2":
+        return _exported(Path(spec))
+    module_name, _, attribute = spec.partition(":")
+    if not attribute:
+        raise InputError(
+            f"model {spec!r}: give package.module:callable, a .pt2 file of torch.export, or a .graph file"
+        )
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        made = getattr(importlib.import_module(module_name), attribute)
+        model = made if isinstance(made, nn.Module) else made()
+    except Exception as error:  # whatever a user's module raises is one line about their module
+        raise InputError(f"model {spec!r}: {type(error).__name__}: {_first_line(error)}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not isinstance(model, (nn.Module, ExportedProgram)):
+        raise InputError(f"model {spec!r}: gives a {type(model).__name__}, must give a torch.nn.Module")
+    return model
+
+
+def _exported(path: Path) -> ExportedProgram:
+    if not path.is_file():
+        raise InputError(f"model {path}: no such file")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"model {path}: not a file of torch.export.save: damaged, or of another format")
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # torch raises nearly anything on a damaged archive
+        raise InputError(f"model {path}: torch.export cannot load it: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def input_shape(program: ExportedProgram) -> tuple[int, ...]:
+    """C x H x W (or C) of an exported program's only input."""
+    wanted = {s.arg.name for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT}
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if node.op == "placeholder" and node.name in wanted and isinstance(value, Tensor):
+            return tuple(int(d) for d in value.shape[1:])
+    raise InputError("the exported program has no tensor input")

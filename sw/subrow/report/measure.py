@@ -1,0 +1,160 @@
+"""One Program on its devices: accuracy on the emulator, cycles in the simulated RTL, and whether both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subrow.devices.base import Device, RunResult, quantise
+from subrow.report.verify import verify
+from subrow.spec.errors import InputError
+from subrow.spec.hwconfig import HwConfig
+from subrow.spec.program import LayerInfo, Program
+
+BOUNDS = {
+    "compute": "issued", "input": "starved_input", "weights": "starved_weights", "output": "blocked_output",
+}  # fmt: skip
+"""What a layer waited for most, and the hardware counter that says so."""
+
+DENSE = "dense"
+_BATCH = 50  # images between two steps of the progress bar
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer of one Program: what it is, and the counters of its last simulated image."""
+
+    name: str
+    kind: str
+    tile: str
+    density: tuple[int, int]
+    macs: int  # of the dense direct convolution
+    weight_bytes: int
+    multipliers: int
+    counters: Mapping[str, int]  # isa.RECORD_FIELDS
+
+    @property
+    def cycles(self) -> int:
+        return self.counters["cycles"]
+
+    @property
+    def issued(self) -> int:
+        """Cycles in which the array issued products."""
+        return self.counters["issued"]
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the layer's cycles in which the array issued products."""
+        return self.issued / self.cycles if self.cycles else 0.0
+
+    @property
+    def macs_per_multiplier_cycle(self) -> float:
+        """Dense direct MACs done by one multiplier in one cycle; a dense direct engine reaches at most 1."""
+        return self.macs / (self.cycles * self.multipliers) if self.cycles else 0.0
+
+    @property
+    def bound(self) -> str:
+        """compute, input, weights or output: the largest of the array's four counters."""
+        return max(BOUNDS, key=lambda b: self.counters[BOUNDS[b]])
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was found out about one Program.
+
+    accuracy: percent of `images` labelled images, by the emulator. cycles and layers: of the last of `simulated`
+    images. compared: values on which the simulator was compared, namely its outputs with the emulator's, and where
+    `every_layer` was asked for each layer's whole tensor with the reference's; bit_exact: all of them were equal.
+    """
+
+    label: str
+    tile: str
+    density: str
+    program: Program
+    accuracy: float | None
+    images: int
+    cycles: int
+    simulated: int
+    compared: int
+    bit_exact: bool
+    layers: tuple[LayerRow, ...]
+
+
+def layer_rows(program: Program, result: RunResult, hw: HwConfig) -> tuple[LayerRow, ...]:
+    """The Program's layers with the counters of a run."""
+    return tuple(_row(info, record, hw) for info, record in zip(program.layers, result.records, strict=True))
+
+
+def _row(info: LayerInfo, record: Mapping[str, int], hw: HwConfig) -> LayerRow:
+    return LayerRow(
+        info.name, info.kind, info.tile, info.density, info.macs, int(info.details.get("weight_bytes", 0)),
+        hw.multipliers, dict(record),
+    )  # fmt: skip
+
+
+def tile_of(program: Program) -> str:
+    """`f2`, `f4`, `f2+f4`, or `direct` when no layer runs in the Winograd domain."""
+    return "+".join(sorted({i.tile for i in program.layers} - {"direct"})) or "direct"
+
+
+def density_of(program: Program) -> str:
+    """s/L of the layers below L, `dense` when there are none."""
+    pruned = {i.density for i in program.layers if i.density[0] < i.density[1] and i.kind != "channelwise"}
+    return ", ".join(f"{s}/{n}" for s, n in sorted(pruned)) or DENSE
+
+
+def accuracy_percent(outputs: NDArray[np.number], labels: NDArray[np.integer]) -> float:
+    """Percent of images whose largest output is at the label's place."""
+    if len(outputs) != len(labels):
+        raise InputError(f"{len(labels)} labels for {len(outputs)} images: give one label for each image")
+    right = outputs.reshape(len(outputs), -1).argmax(axis=1) == labels
+    return round(100.0 * int(right.sum()) / len(labels), 3)
+
+
+def measure(
+    program: Program,
+    emulator: Device,
+    chip: Device,
+    images: NDArray[np.number],
+    labels: NDArray[np.integer] | None = None,
+    simulate: int = 1,
+    label: str | None = None,
+    every_layer: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Measurement:
+    """All images on the emulator, the first `simulate` on the simulated RTL, every output value compared.
+
+    every_layer: also compare each layer's output tensor in the RTL with the numpy reference, for the first image.
+    progress is called with the number of images done since the last call, len(images) in all.
+    """
+    if not 1 <= simulate <= len(images):
+        raise InputError(f"{simulate} images to simulate of {len(images)}: must be 1..{len(images)}")
+    emulator.load(program)
+    parts: list[Mapping[str, NDArray[np.int8]]] = []
+    for start in range(0, len(images), _BATCH):
+        part = images[start : start + _BATCH]
+        parts.append(emulator.run(part).outputs)
+        if progress:
+            progress(len(part))
+    outputs = {t.name: np.concatenate([p[t.name] for p in parts]) for t in program.outputs}
+    chip.load(program)
+    result = chip.run(images[:simulate])
+    equal = [np.array_equal(result.outputs[name], values[:simulate]) for name, values in outputs.items()]
+    compared = sum(v[:simulate].size for v in outputs.values())
+    if every_layer:
+        feed = {info.name: quantise(images[:1], info) for info in program.inputs}
+        checks = verify(program, chip, feed)
+        equal += [c.equal for c in checks]
+        compared += sum(c.compared for c in checks)
+    if result.cycles is None:
+        raise InputError(f"device {result.device} knows no cycles: measure on a simulator")
+    return Measurement(
+        label=label or program.name, tile=tile_of(program), density=density_of(program), program=program,
+        accuracy=None if labels is None else accuracy_percent(next(iter(outputs.values())), labels),
+        images=len(images), cycles=result.cycles[-1], simulated=simulate,
+        compared=compared, bit_exact=all(equal),
+        layers=layer_rows(program, result, emulator.hw),
+    )  # fmt: skip

@@ -1,0 +1,138 @@
+"""A Program run layer by layer with the numpy reference: the independent walk that devices are verified against.
+
+It reads nothing but the Program image and the inputs: weights and parameters are decoded from the bytes as
+docs/hardware.md describes them, tensors live in an arena at the instructions' own offsets, and the numbers come from
+spec.reference. It shares no code with the compiler's packing or with any device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subrow.spec import reference
+from subrow.spec.errors import ProgramError
+from subrow.spec.hwconfig import HwConfig
+from subrow.spec.isa import Instruction
+from subrow.spec.program import Program
+from subrow.spec.winograd import TAP_LANES, TileKind, tile
+
+IntArray = NDArray[np.int64]
+_PARAMETERS = np.dtype([("bias", "<i4"), ("mult", "<u2"), ("shift", "u1"), ("zero", "u1")])
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """Integers of one layer in the layout of reference.layer; K and C are whole blocks of L channels."""
+
+    u: IntArray
+    bias: IntArray
+    mult: IntArray
+    shift: IntArray
+
+
+def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> LayerWeights:
+    """The dense weights and parameters of an instruction, from the bytes at the program base."""
+    groups = tile(TileKind(ins.tile)).groups
+    direct = ins.tile == TileKind.DIRECT
+    steps = groups * ins.red_words * ins.sub_s
+    words = -(-steps // TAP_LANES) if direct else steps
+    if words != ins.chunk_words:
+        raise ProgramError(f"layer {ins.layer_id}: chunk_words {ins.chunk_words}, the reduction needs {words}")
+    word_bytes = hw.weight_word_bytes(bool(ins.implicit_index))
+    chunk = hw.param_group_bytes + words * word_bytes
+    end = ins.weight_offset + ins.kgs * chunk
+    if end > image.size:
+        raise ProgramError(f"layer {ins.layer_id}: weights end at byte {end}, the Program image has {image.size}")
+    chunks = image[ins.weight_offset : end].reshape(ins.kgs, chunk)
+    parameters = np.ascontiguousarray(chunks[:, : hw.param_group_bytes]).view(_PARAMETERS).ravel()
+    taps = 1 if direct else TAP_LANES * groups
+    u = np.zeros((taps, ins.kgs, hw.channels, ins.v_words, hw.sub_row), np.int64)
+    for kg in range(ins.kgs):
+        raw = chunks[kg, hw.param_group_bytes :].reshape(words, word_bytes)
+        values, index = (_by_tap(ins, a, groups) for a in _entries(raw, hw, bool(ins.implicit_index)))
+        if ins.implicit_index:
+            index = np.broadcast_to(np.arange(ins.sub_s), values.shape)
+        # [taps, Pk, red_words, sub_s]; unused places of a short sub-row add a zero to channel 0
+        part = np.zeros((*values.shape[:3], hw.sub_row), np.int64)
+        np.add.at(part, (*np.indices(values.shape)[:3], index), values)
+        first = kg * ins.v_kstep
+        u[:, kg, :, first : first + ins.red_words] = part
+    count = ins.out_cb * hw.sub_row
+    u = u.reshape(taps, ins.kgs * hw.channels, ins.v_words, hw.sub_row)[:, :count]
+    if direct:  # V word (cb, ky, kx), place l: channel cb * L + l
+        window = u[0].reshape(count, ins.in_cb, ins.kernel_h, ins.kernel_w, hw.sub_row).transpose(0, 1, 4, 2, 3)
+        u = window.reshape(count, ins.in_cb * hw.sub_row, ins.kernel_h, ins.kernel_w)
+    else:
+        u = u.reshape(taps, count, ins.in_cb * hw.sub_row)
+    bias, mult, shift = (parameters[name][:count].astype(np.int64) for name in ("bias", "mult", "shift"))
+    return LayerWeights(u, bias, mult, shift)
+
+
+def _entries(raw: NDArray[np.uint8], hw: HwConfig, implicit: bool) -> tuple[IntArray, IntArray]:
+    """Weights and indices [words, lane, Pk] of weight words."""
+    bits = np.unpackbits(raw, axis=1, bitorder="little").astype(np.int64)
+    entries = TAP_LANES * hw.channels
+    weights = bits[:, : entries * hw.u_bits].reshape(len(raw), TAP_LANES, hw.channels, hw.u_bits)
+    powers = np.int64(1) << np.arange(hw.u_bits, dtype=np.int64)
+    powers[-1] = -powers[-1]
+    values = weights @ powers
+    if implicit:
+        return values, np.zeros_like(values)
+    low = entries * hw.u_bits
+    index = bits[:, low : low + entries * hw.idx_bits].reshape(len(raw), TAP_LANES, hw.channels, hw.idx_bits)
+    return values, index @ (np.int64(1) << np.arange(hw.idx_bits, dtype=np.int64))
+
+
+def _by_tap(ins: Instruction, entries: IntArray, groups: int) -> IntArray:
+    """[words, lane, Pk] -> [taps, Pk, red_words, sub_s]."""
+    channels = entries.shape[2]
+    if ins.tile == TileKind.DIRECT:  # step i is lane i % 4 of word i / 4, for all four taps
+        steps = entries.reshape(-1, channels)[: ins.red_words * ins.sub_s]
+        return steps.reshape(ins.red_words, ins.sub_s, channels).transpose(2, 0, 1)[np.newaxis]
+    shaped = entries.reshape(groups, ins.red_words, ins.sub_s, TAP_LANES, channels)
+    return shaped.transpose(0, 3, 4, 1, 2).reshape(groups * TAP_LANES, channels, ins.red_words, ins.sub_s)
+
+
+class Interpreter:
+    """Runs one Program with the reference; weights are decoded once."""
+
+    def __init__(self, program: Program, hw: HwConfig) -> None:
+        program.check_hardware(hw)
+        self.program, self.hw = program, hw
+        self.instructions = program.decoded()
+        image = program.image()
+        self.weights = [decode_weights(ins, image, hw) for ins in self.instructions]
+
+    def layers(self, inputs: Mapping[str, NDArray[np.int8]]) -> Iterator[NDArray[np.int8]]:
+        """The output of every layer for one image [C, H, W] by input name: [out_cb * L, out_h, out_w], in order."""
+        arena = np.zeros(self.program.arena_bytes, np.int8)
+        for info in self.program.inputs:
+            self._write(arena, info.offset, inputs[info.name])
+        for ins, w in zip(self.instructions, self.weights, strict=True):
+            x = self._read(arena, ins.in_offset, (ins.in_cb, ins.in_h, ins.in_w))
+            residual = None
+            if ins.residual:
+                residual = self._read(arena, ins.res_offset, (ins.out_cb, ins.conv_h, ins.conv_w))
+            y = reference.layer(ins, x, w.u, w.bias, w.mult, w.shift, self.hw.v_bits, residual)
+            self._write(arena, ins.out_offset, y)
+            yield y
+
+    def _read(self, arena: NDArray[np.int8], offset: int, size: tuple[int, int, int]) -> NDArray[np.int8]:
+        """[blocks * L, h, w] from [h][blocks][w][L]."""
+        blocks, h, w = size
+        lanes = self.hw.sub_row
+        words = arena[offset : offset + blocks * h * w * lanes].reshape(h, blocks, w, lanes)
+        return words.transpose(1, 3, 0, 2).reshape(blocks * lanes, h, w).copy()
+
+    def _write(self, arena: NDArray[np.int8], offset: int, x: NDArray[np.int8]) -> None:
+        c, h, w = x.shape
+        lanes = self.hw.sub_row
+        blocks = -(-c // lanes)
+        full = np.zeros((blocks * lanes, h, w), np.int8)
+        full[:c] = x
+        words = full.reshape(blocks, lanes, h, w).transpose(2, 0, 3, 1)
+        arena[offset : offset + words.size] = words.ravel()

@@ -1,0 +1,122 @@
+"""Reports: which counter bounds a layer, what the documents say, and that the page stands alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from subrow.report import document, html, tables
+from subrow.report.measure import LayerRow, Measurement, accuracy_percent, density_of, tile_of
+from subrow.spec import hwconfig
+from subrow.spec.errors import InputError
+from subrow.spec.isa import RECORD_FIELDS
+from subrow.spec.program import LayerInfo
+from tests.devices.assemble import Shape, make_layer, program_of
+
+HW = hwconfig.load("tiny")
+PROGRAM = program_of(HW, [make_layer(HW, Shape(), 1)])
+
+
+def row(name: str, density: tuple[int, int], **counters: int) -> LayerRow:
+    return LayerRow(name, "conv", "f2", density, 64_000, 2048, HW.multipliers,
+                    dict.fromkeys(RECORD_FIELDS, 0) | {"cycles": 1000} | counters)  # fmt: skip
+
+
+def measurement(label: str, tile: str, density: str, cycles: int, **changes: object) -> Measurement:
+    s = (2, 8) if density != "dense" else (8, 8)
+    rows = (row("net.a", s, issued=500, starved_input=10), row("net.b<c>", s, issued=100, starved_weights=300))
+    values: dict[str, object] = {
+        "label": label, "tile": tile, "density": density, "program": PROGRAM, "accuracy": 90.0, "images": 10,
+        "cycles": cycles, "simulated": 2, "compared": 20, "bit_exact": True, "layers": rows,
+    }  # fmt: skip
+    return Measurement(**(values | changes))  # type: ignore[arg-type]
+
+
+def report(**changes: object) -> document.Report:
+    ms = (measurement("f2 dense", "f2", "dense", 4000), measurement("f2 2/8", "f2", "2/8", 1000, **changes))
+    return document.Report("net", HW, ms, ms[-1], {"verilator": "5"}, 91.0)
+
+
+@pytest.mark.parametrize(
+    ("counter", "bound"),
+    [("issued", "compute"), ("starved_input", "input"), ("starved_weights", "weights"), ("blocked_output", "output")],
+)
+def test_bound_is_the_largest_counter(counter: str, bound: str) -> None:
+    small = dict.fromkeys(("issued", "starved_input", "starved_weights", "blocked_output"), 5)
+    assert row("a", (8, 8), **(small | {counter: 6})).bound == bound
+
+
+def test_rates() -> None:
+    one = row("a", (8, 8), issued=500)
+    assert one.utilisation == 0.5 and one.macs_per_multiplier_cycle == 1.0
+    assert row("a", (8, 8), cycles=0).utilisation == row("a", (8, 8), cycles=0).macs_per_multiplier_cycle == 0
+    assert tables.work_rate(measurement("x", "f2", "dense", 2000)) == 1.0
+
+
+def test_demo_document_has_exactly_its_keys() -> None:
+    made = document.demo_json(report())
+    assert set(made) == {
+        "float_accuracy", "int8_accuracy", "accuracy_unit", "srbs", "simulated_images", "bit_exact", "layers", "tools",
+        "origin",
+    }  # fmt: skip
+    assert made["int8_accuracy"] == {"f2": 90.0} and made["accuracy_unit"] == "percent"
+    assert made["srbs"] == [{"density": "2/8", "accuracy": 90.0, "cycles": 1000, "dense_cycles": 4000, "tile": "f2"}]
+    assert made["layers"][1] == {
+        "name": "net.b<c>", "kind": "conv", "tile": "f2", "density": "2/8", "macs": 64_000, "cycles": 1000,
+        "issued_cycles": 100, "bound": "weights",
+    }  # fmt: skip
+    assert set(made["origin"].values()) <= {"measured", "simulated", "estimated"}
+    assert made["bit_exact"] is True and made["simulated_images"] == 2
+
+
+@pytest.mark.parametrize("changes", [{"bit_exact": False}, {"compared": 0}])
+def test_bit_exact_needs_every_program_compared_and_equal(changes: dict[str, object]) -> None:
+    wrong = report(**changes)
+    assert document.demo_json(wrong)["bit_exact"] is False
+    assert "DIFFERS" in html.render(wrong, "t")
+
+
+def test_srbs_without_its_dense_program_is_refused() -> None:
+    only = measurement("f4 2/8", "f4", "2/8", 1000)
+    with pytest.raises(InputError, match="no dense Program of tile f4"):
+        document.demo_json(document.Report("net", HW, (only,), only, {}))
+
+
+def test_page_stands_alone_and_escapes_names() -> None:
+    page = html.render(report(), "A title", ("a note with <angle>",))
+    names = r'(xmlns(:\w+)?|rdf:resource)="http[^"]*"'  # XML namespaces, which nothing fetches
+    assert "http" not in re.sub(names, "", page)
+    assert "<script" not in page and "<link" not in page and "<img" not in page
+    assert "net.b&lt;c&gt;" in page and "a note with &lt;angle&gt;" in page
+    figures = re.findall(r"<svg.*?</svg>", page, re.S)
+    assert len(figures) == 4
+    for figure in figures:
+        ElementTree.fromstring(figure)
+    assert "measured" in page and "simulated" in page
+    assert page == html.render(report(), "A title", ("a note with <angle>",))
+
+
+def test_page_without_labels_or_dense_program() -> None:
+    only = measurement("x", "f4", "2/8", 1000, accuracy=None)
+    page = html.render(document.Report("net", HW, (only,), only, {}), "t")
+    assert len(re.findall("<svg", page)) == 3 and "accuracy<br>" not in page
+
+
+def test_tile_and_density_of_a_program() -> None:
+    def program(*layers: tuple[str, str, tuple[int, int]]) -> object:
+        infos = tuple(LayerInfo("n", kind, tile, density, 1, 8, 8) for kind, tile, density in layers)
+        return dataclasses.replace(PROGRAM, layers=infos, instructions=np.repeat(PROGRAM.instructions, len(infos), 0))
+
+    mixed = program(("conv", "f4", (8, 8)), ("conv", "f2", (2, 8)), ("linear", "direct", (4, 8)))
+    assert tile_of(mixed) == "f2+f4" and density_of(mixed) == "2/8, 4/8"  # type: ignore[arg-type]
+    plain = program(("linear", "direct", (8, 8)), ("channelwise", "direct", (1, 8)))
+    assert tile_of(plain) == "direct" and density_of(plain) == "dense"  # type: ignore[arg-type]
+
+
+def test_accuracy() -> None:
+    outputs = np.array([[1, 3, 2], [5, 1, 1], [0, 0, 9]], np.int8).reshape(3, 3, 1, 1)
+    assert accuracy_percent(outputs, np.array([1, 0, 0])) == 66.667
