@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,7 +74,15 @@ def test_chain_repeats_exactly() -> None:
         chip.load(program)
         expected, got = emulator.run(images), chip.run(images)
     np.testing.assert_array_equal(got.outputs["y"], expected.outputs["y"])
-    assert got.cycles is not None and len(set(got.cycles[1:])) == 1
+    assert got.cycles is not None and len(set(got.cycles)) == 1
+
+
+def test_cycles_are_those_on_record() -> None:
+    """Cycles are exact: a change of the RTL that moves one must change tests/golden/cycles.json, with a reason."""
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "cycles.json").read_text())
+    hw = hwconfig.load("tiny")
+    cycles = {name: both(hw, [make_layer(hw, shape, 1)])[1].records[0]["cycles"] for name, shape in SHAPES.items()}
+    assert cycles == golden
 
 
 def test_density_shortens_the_layer_and_the_array_stays_busy() -> None:

@@ -61,6 +61,7 @@ def _bind(path: Path) -> ctypes.CDLL:
         "write": (ctypes.c_int, [h, u32, u32]),
         "read": (ctypes.c_int, [h, u32, ctypes.POINTER(u32)]),
         "run": (U64, [h, U64]),
+        "settle": (None, [h]),
         "irq": (ctypes.c_int, [h]),
         "totals": (None, [h, ctypes.POINTER(U64)]),
         "trace": (ctypes.c_int, [h, ctypes.c_char_p]),
@@ -108,6 +109,10 @@ class Chip:
         if self._lib.subrow_sim_read(self._handle, registers()[register], ctypes.byref(value)):
             raise DeviceError(f"register {register}: the engine did not answer a read in 1000 cycles")
         return value.value
+
+    def settle(self) -> None:
+        """Give the idle memory its full bandwidth back, so that equal runs take equal cycles."""
+        self._lib.subrow_sim_settle(self._handle)
 
     def run(self, cycles: int) -> int:
         """Advance until the interrupt or for that many cycles; returns the cycles advanced."""

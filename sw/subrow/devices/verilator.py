@@ -104,6 +104,7 @@ class Verilator(Device):
             words = pack_activation(images[t.name], self.hw.sub_row).view(np.uint8).ravel()
             low = self._arena + t.offset
             chip.memory[low : low + words.size] = words
+        chip.settle()
         chip.write("CTRL", 1)
         total = 0
         while not chip.interrupt:
