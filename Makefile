@@ -32,8 +32,8 @@ test: setup  ## all tests but the slow ones; ARGS= for pytest
 bench: setup  ## measure and print the figures
 	$(PY) scripts/bench.py $(ARGS)
 
-sim: setup  ## the RTL benches only; ARGS= for pytest
-	$(PY) -m pytest -n 2 --dist worksteal -m "verilator and not slow" $(ARGS)
+sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
+	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)
 
 lint: setup  ## ruff, mypy, Verilator -Wall, Verible, clang-format; ARGS=--fix rewrites
 	$(PY) scripts/lint.py $(ARGS)

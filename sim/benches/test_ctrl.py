@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import deque
 
 import cocotb
-from front import Probe, Reader, Sim, Stall, encoded, options, random_layer, rng
+import numpy as np
 
+from sim.common.bits import byte_words
+from sim.common.clock import Probe, Sim, Stalls, encoded, options, rng
+from sim.common.layers import moved, random_layer
+from sim.common.streams import Reader
 from subrow.spec.isa import RECORD_FIELDS, Instruction
 
+OPT = options()
 BASE = 0x43_2100_1000
 PULSES = ("issued_i", "starved_input_i", "starved_weights_i", "blocked_output_i", "act_beat_i")
 
@@ -16,22 +21,21 @@ PULSES = ("issued_i", "starved_input_i", "starved_weights_i", "blocked_output_i"
 class Machine:
     """A program in memory, wfetch and three other units around the control unit."""
 
-    def __init__(self, dut, rand) -> None:
-        opt = options()
-        self.dut, self.rand, self.width = dut, rand, opt.params["WeightBytes"]
-        self.reader = Reader(dut, self.memory, Stall(opt.stall, rand), 40)
+    def __init__(self, dut, pattern: str) -> None:
+        self.dut, self.rand, self.width = dut, rng(), OPT.params["WeightBytes"]
+        stalls = Stalls(pattern, self.rand)
+        self.reader = Reader(dut, self.memory, stalls.side("req"), stalls.side("rd"))
         self.image = b""
         self.program: list[Instruction] = []
         self.hang: int | None = None  # layer that never ends
         self.axi_error_at: int | None = None  # layer in which a read fails
         self.clear()
         self.sim = Sim(dut, Probe(self.sample, self.drive), self.reader)
-        for name in ("start_i", "soft_reset_i", "progress_i", "wgt_beat_i", "layer_done_i", "w_cmd_ready_i", *PULSES):
-            getattr(dut, name).value = 0
-        for name in ("axi_error_i", "axi_resp_i", "cmd_ready_i", "state_i", "watchdog_i"):
-            getattr(dut, name).value = 0
-        dut.bus_idle_i.value = 1
-        dut.prog_base_i.value = BASE
+
+    async def reset(self) -> None:
+        names = ("start_i", "soft_reset_i", "progress_i", "wgt_beat_i", "layer_done_i", "w_cmd_ready_i", *PULSES,
+                 "axi_error_i", "axi_resp_i", "cmd_ready_i", "state_i", "watchdog_i")
+        await self.sim.reset(**dict.fromkeys(names, 0), bus_idle_i=1, prog_base_i=BASE)
 
     def clear(self) -> None:
         """As the core reset leaves the units."""
@@ -46,7 +50,7 @@ class Machine:
     def memory(self, addr: int, beats: int) -> list[int]:
         data = self.image[addr - BASE : addr - BASE + beats * self.width]
         assert len(data) == beats * self.width, f"instruction read outside the program: {addr:#x}"
-        return [int.from_bytes(data[i : i + self.width], "little") for i in range(0, len(data), self.width)]
+        return byte_words(np.frombuffer(data, np.uint8), self.width)
 
     def drive(self) -> None:
         dut, rand = self.dut, self.rand
@@ -72,8 +76,7 @@ class Machine:
     def sample(self) -> None:
         dut = self.dut
         if int(dut.flush_o.value):  # the read engine drains what was asked for
-            self.reader.beats.clear()
-            self.reader.offering = False
+            self.reader.drop()
         if int(dut.core_rst_no.value) == 0:
             self.active, self.w_busy, self.busy = False, 0, 0
         if self.active:
@@ -116,9 +119,9 @@ class Machine:
 
     def load(self, count: int, **change) -> None:
         self.clear()
-        self.program = [random_layer(self.rand, 8, 8, layer_id=self.rand.randrange(1 << 15)) for _ in range(count)]
+        self.program = [random_layer(OPT.config, self.rand) for _ in range(count)]
         for at, opcode in change.get("opcodes", {}).items():
-            self.program[at] = Instruction({**self.program[at].values, "opcode": opcode})
+            self.program[at] = moved(self.program[at], opcode=opcode)
         self.image = b"".join(i.encode() for i in self.program)
         self.dut.layers_i.value = count
 
@@ -132,16 +135,17 @@ class Machine:
         assert not int(self.dut.busy_o.value)
 
 
-async def machine(dut) -> Machine:
-    m = Machine(dut, rng())
-    await m.sim.reset()
+async def machine(dut, pattern: str) -> Machine:
+    m = Machine(dut, pattern)
+    await m.reset()
     return m
 
 
 @cocotb.test()
-async def program(dut):
+@cocotb.parametrize(pattern=OPT.stalls)
+async def program(dut, pattern: str):
     """Layers in order, records, layer and cycle registers; again and again without reset; no layers at all."""
-    m = await machine(dut)
+    m = await machine(dut, pattern)
     for count in (1, 9, 3, 0, 6):
         m.load(count)
         start = m.sim.cycle
@@ -157,9 +161,10 @@ async def program(dut):
 
 
 @cocotb.test()
-async def errors(dut):
+@cocotb.parametrize(pattern=OPT.stalls)
+async def errors(dut, pattern: str):
     """Illegal opcode, AXI error, watchdog: code, state dump, reset until the bus is idle, and a good run after."""
-    m = await machine(dut)
+    m = await machine(dut, pattern)
     for kind in ("opcode", "axi", "watchdog", "opcode"):
         at = m.rand.randint(0, 3)
         m.load(5, opcodes={at: m.rand.choice((0, 2, 15))} if kind == "opcode" else {})
@@ -191,9 +196,10 @@ async def errors(dut):
 
 
 @cocotb.test()
-async def soft_reset(dut):
+@cocotb.parametrize(pattern=OPT.stalls)
+async def soft_reset(dut, pattern: str):
     """At any moment of a run; the next run is whole."""
-    m = await machine(dut)
+    m = await machine(dut, pattern)
     for _ in range(12):
         m.load(4)
         await m.start()

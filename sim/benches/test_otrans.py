@@ -1,4 +1,4 @@
-"""subrow_otrans against the output transform of docs/numerics.md: data, order, sideband, counters, rate."""
+"""subrow_otrans against its HLS function: data, sideband, order, counters, rate; units exist only while ready."""
 
 from __future__ import annotations
 
@@ -6,126 +6,114 @@ import random
 
 import cocotb
 import numpy as np
-from back_model import (
-    STALLS,
-    Driver,
-    Hw,
-    Layer,
-    ahead,
-    bench_hw,
-    corrupt,
-    meta_fields,
-    pack,
-    random_layer,
-    signed,
-    some_layers,
-)
 
-from subrow.spec.winograd import as_int, tap_order, tile
+from sim.common.bits import ahead, pack_rows
+from sim.common.clock import Sim, Stalls, options, rng
+from sim.common.golden import Golden, transfers
+from sim.common.layers import blocks, directed, groups, kbs, moved, random_layer, units
+from subrow.spec.isa import Instruction
 
-HW = bench_hw()
-LAYERS = some_layers(HW)
+OPT = options()
 
 
 class Case:
-    """Random M words of every unit, and the transfers that must come out."""
+    """Random sums of every (block, kg, q) unit, and the transfers that must come out."""
 
-    def __init__(self, rng: random.Random, hw: Hw, layer: Layer) -> None:
-        self.em = [rng.randrange(16) if rng.random() < 0.5 else rng.randrange(4) for _ in range(36)]
-        self.words: list[dict[int, int]] = []  # per (block, kg, q): address without the half -> word
-        self.expected: list[tuple[int, dict[str, int]]] = []
-        taps, at = tap_order(layer.kind), as_int(tile(layer.kind).at).astype(object)
-        alpha, L = tile(layer.kind).alpha, hw.sub_row
-        for block, kg in layer.units(hw):
-            y: dict[tuple[int, int], np.ndarray] = {}
-            for i in range(block.th * block.tw):
-                if i % hw.tiles == 0:
-                    self.words.append({})
-                for kb in range(layer.kbs(hw, kg)):
-                    m = np.zeros((L, alpha, alpha), dtype=object)
-                    for g in range(layer.groups):
-                        bits = rng.getrandbits(4 * L * hw.acc_bits)
-                        nk = i % hw.tiles * hw.cb + kb
-                        self.words[-1][g * hw.tiles * hw.cb + nk] = bits
-                        for lane in range(4):
-                            row, column = taps[4 * g + lane]
-                            for c in range(L):
-                                value = signed(bits >> ((lane * L + c) * hw.acc_bits), hw.acc_bits)
-                                m[c, row, column] = value << self.em[4 * g + lane]
-                    y[i, kb] = np.array([at @ m[c] @ at.T for c in range(L)])
-            for pixel in layer.pixels(hw, block, kg):
-                values = y[pixel["i"], pixel["kb"]][:, pixel["py"], pixel["px"]]
-                self.expected.append((pack([int(v) for v in values], hw.y_bits), pixel))
+    def __init__(self, golden: Golden, instr: Instruction, rand: random.Random) -> None:
+        hw, rng_np = golden.hw, np.random.default_rng(rand.getrandbits(64))
+        self.instr, self.blocks = instr, list(blocks(instr))
+        self.words: list[dict[int, int]] = []  # per unit: address without the half -> word
+        self.expected: list[tuple[int, int]] = []
+        nk, most = hw.tiles * hw.channel_blocks, 1 << (hw.acc_bits - 1)
+        for b, kg in units(instr):
+            for q in range(b.q):
+                m = rng_np.integers(-most, most, (groups(instr), nk, 4, hw.sub_row))
+                self.expected += transfers(hw, golden.otrans(instr, m, b, kg, q))
+                live = [n * hw.channel_blocks + kb for n in range(min(hw.tiles, b.tiles - q * hw.tiles))
+                        for kb in range(kbs(hw, instr, kg))]
+                packed = pack_rows(m.reshape(-1, 4 * hw.sub_row), hw.acc_bits)
+                self.words.append({g * nk + i: packed[g * nk + i] for g in range(groups(instr)) for i in live})
 
 
-async def run(driver: Driver, layer: Layer, rng: random.Random) -> None:
-    case = Case(rng, HW, layer)
-    if corrupt():
-        at = len(case.expected) // 2
-        case.expected[at] = (case.expected[at][0] ^ 1, case.expected[at][1])
-    await driver.command(layer.instruction(HW, em=case.em))
-    half = 9 * HW.tiles * HW.cb
-    ram: dict[int, int] = {}
-    read: int | None = None
-    ready, got, first_cycle, waiting = 0, 0, driver.cycle, None
-    driver.set(m_ready_i=0)
-    while got < len(case.expected):
-        if read is not None:
-            assert read in ram, f"address {read} was never written"
-            driver.set(m_rdata_i=ram[read])
-        free = driver.get("m_free_o")
-        assert ahead(ready, free) <= 2
-        # as fast as the contract allows, also when nothing stalls: a half is overwritten once it is free
-        while ready < len(case.words) and ahead(ready, free) < 2 and driver.offer():
-            for address, word in case.words[ready].items():
-                ram[(ready % 2) * half + address] = word
-            ready += 1
-        take = int(driver.take())
-        driver.set(m_ready_i=ready & 0xFFFF, y_ready_i=take)
-        await driver.settle()
-        read = driver.get("m_raddr_o") if driver.get("m_re_o") else None
-        valid = driver.get("y_valid_o")
-        assert valid or waiting is None, "valid fell before ready"
-        if valid:
-            now = (driver.get("y_data_o"), driver.get("y_meta_o"))
-            assert waiting in (None, now), "data changed while it waited"
-            waiting = None if take else now
-            if take:
-                data, pixel = case.expected[got]
-                fields = meta_fields(HW, now[1])
-                assert fields == {k: pixel[k] for k in fields}, f"transfer {got}: {fields}, expected {pixel}"
-                assert now[0] == data, f"transfer {got} {pixel}: {now[0]:x}, expected {data:x}"
-                got += 1
-        await driver.begin()
-        assert driver.cycle - first_cycle < 60 * len(case.expected) + 2000, "hangs"
-    cycles = driver.cycle - first_cycle
-    if driver.p_in == driver.p_out == 1.0:
-        tiles = len(case.expected) // layer.m**2
-        # 5 cycles per block for its geometry, of which the tile in flight hides some, and 10 to fill the pipeline
-        limit = tiles * max(layer.groups, layer.m**2) + 6 * len(layer.blocks()) + layer.groups + 10
-        assert cycles <= limit, f"{cycles} cycles for {tiles} tiles, at most {limit}"
-    for _ in range(20):
-        driver.set(y_ready_i=1)
-        await driver.settle()
-        assert not driver.get("y_valid_o") and not driver.get("m_re_o")
-        await driver.begin()
-    assert driver.get("m_free_o") == len(case.words) and driver.get("cmd_ready_o") == 1
+class Neighbours:
+    """The array, which fills units as fast as the contract allows, and post, which takes transfers."""
+
+    def __init__(self, sim: Sim, golden: Golden, stalls: Stalls) -> None:
+        self.sim, self.half = sim, 9 * golden.hw.tiles * golden.hw.channel_blocks
+        self.more, self.take = stalls.side("m"), stalls.side("y", 0.25)
+        self.ready = 0
+        self.active = False
+
+    def begin(self, case: Case) -> None:
+        self.case, self.active = case, True
+        self.ram: dict[int, int] = {}
+        self.ready = self.got = 0
+        self.read: int | None = None
+        self.waiting: tuple[int, int] | None = None
+
+    def drive(self) -> None:
+        if not self.active:
+            # in the cycle of the command the counter still shows the layer before
+            self.sim.set(m_ready_i=self.ready, y_ready_i=int(self.take()))
+            return
+        if self.read is not None:
+            assert self.read in self.ram, f"address {self.read} was never written"
+            self.sim.set(m_rdata_i=self.ram[self.read])
+        free = self.sim.get("m_free_o")
+        assert ahead(self.ready, free) <= 2
+        while self.ready < len(self.case.words) and ahead(self.ready, free) < 2 and self.more():
+            base = self.ready % 2 * self.half
+            self.ram.update((base + a, w) for a, w in self.case.words[self.ready].items())
+            self.ready += 1
+        self.taking = self.take()
+        self.sim.set(m_ready_i=self.ready & 0xFFFF, y_ready_i=int(self.taking))
+
+    def sample(self) -> None:
+        if not self.active:
+            return
+        get = self.sim.get
+        self.read = get("m_raddr_o") if get("m_re_o") else None
+        if not get("y_valid_o"):
+            assert self.waiting is None, "valid fell before ready"
+            return
+        now = (get("y_data_o"), get("y_meta_o"))
+        assert self.waiting in (None, now), "data changed while it waited"
+        self.waiting = None if self.taking else now
+        if self.taking:
+            assert self.got < len(self.case.expected), "more transfers than the layer has"
+            want = self.case.expected[self.got]
+            assert now[1] == want[1], f"sideband {self.got} differs from HLS: {now[1]:x}, want {want[1]:x}"
+            assert now[0] == want[0], f"transfer {self.got} differs from HLS: {now[0]:x}, want {want[0]:x}"
+            self.got += 1
 
 
 @cocotb.test()
-@cocotb.parametrize(name=list(LAYERS), stall=list(STALLS))
-async def directed(dut, name: str, stall: str) -> None:
-    driver = Driver(dut, stall)
-    await driver.reset(m_ready_i=0, m_rdata_i=0, y_ready_i=0)
-    await run(driver, LAYERS[name], driver.rng)
+@cocotb.parametrize(pattern=OPT.stalls)
+async def otrans(dut, pattern: str) -> None:
+    rand, hw = rng(), OPT.config
+    golden, stalls, sim = Golden(hw, OPT.corrupt), Stalls(pattern, rand), Sim(dut)
+    near = Neighbours(sim, golden, stalls)
+    sim.agents = [near]
+    await sim.reset(cmd_valid_i=0, cmd_data_i=0, m_ready_i=0, m_rdata_i=0, y_ready_i=0)
+    layers = [moved(i, em=[rand.randrange(rand.choice((4, 16))) for _ in range(36)]) for i in directed(hw).values()]
+    layers += [random_layer(hw, rand, golden.refusal) for _ in range(OPT.rounds)]
 
+    async def run(instr: Instruction) -> None:
+        case = Case(golden, instr, rand)
+        near.active = False
+        await sim.command(instr)
+        near.begin(case)
+        count, start = len(case.expected), sim.cycle
+        await sim.until(lambda: near.got == count, 60 * count + 2000, f"layer {instr}")
+        m = 4 if instr.tile == 2 else 2
+        if stalls.none:
+            tiles = count // m**2
+            # 5 cycles per block for its geometry, of which the tile in flight hides some, and 10 to fill the pipeline
+            limit = tiles * max(groups(instr), m * m) + 6 * len(case.blocks) + groups(instr) + 10
+            assert sim.cycle - start <= limit, f"{sim.cycle - start} cycles for {tiles} tiles, at most {limit}"
+        for _ in range(20):
+            await sim.step()
+        assert sim.get("m_free_o") == len(case.words) and sim.get("cmd_ready_o") == 1
 
-@cocotb.test()
-@cocotb.parametrize(stall=list(STALLS))
-async def random_layers_in_a_row(dut, stall: str) -> None:
-    driver = Driver(dut, stall)
-    await driver.reset(m_ready_i=0, m_rdata_i=0, y_ready_i=0)
-    for _ in range(6):
-        layer = random_layer(driver.rng, HW)
-        dut._log.info(f"{layer}")
-        await run(driver, layer, driver.rng)
+    for instr in layers:
+        await run(instr)

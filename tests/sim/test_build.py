@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.common.build import BenchFailed, build_bench, port_names, run_bench, verilate_shared
+from sim.common.build import BenchFailed, build_bench, parameter_names, port_names, run_bench, verilate_shared
 from subrow.toolenv import BuildError, MissingTool, find_tool, tool_env
 
 pytestmark = pytest.mark.verilator
@@ -159,6 +159,13 @@ def test_port_names(source: Path) -> None:
     assert port_names(source, "counter") == ["clk_i", "rst_ni", "en_i", "count_o"]
     with pytest.raises(BuildError, match="module other is not declared"):
         port_names(source, "other")
+
+
+def test_parameter_names(source: Path) -> None:
+    assert parameter_names(source, "counter") == ["Width"]
+    source.write_text(COUNTER.replace("#(parameter int unsigned Width = 8)",
+                                      "#(parameter int A = 1, B = 2, localparam int Width = A)"))
+    assert parameter_names(source, "counter") == ["A", "B"]
 
 
 def test_missing_tool_says_what_to_do() -> None:
