@@ -1,4 +1,4 @@
-"""Full-width F(2x2,3x3) is exact: compiled for `wide`, the chain equals a plain spatial int8 convolution bit for bit."""
+"""Full-width F(2x2,3x3) is exact: compiled for `wide`, the chain equals a plain spatial int8 convolution."""
 
 from __future__ import annotations
 
