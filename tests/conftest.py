@@ -13,6 +13,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rtl", type=Path, default=None, help="folder of RTL that the benches run on instead of hw/rtl")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder of RTL without any module that has a bench would skip everything and pass."""
+    folder = config.getoption("--rtl")
+    if folder is None:
+        return
+    from sim.common.units import PARTS, folder_modules
+
+    if not any(f"subrow_{top}" in folder_modules(folder) for top in PARTS):
+        raise pytest.UsageError(f"--rtl {folder}: no file there is named after a module that has a bench")
+
+
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """The --seed option, or a fresh one; printed so that a failure can be replayed."""

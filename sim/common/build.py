@@ -92,8 +92,8 @@ def _header(source: Path, module: str) -> tuple[Any, Any]:
     """
     from pyslang import syntax
 
-    tree = syntax.SyntaxTree.fromFile(str(source))
-    for member in getattr(tree.root, "members", [tree.root]):
+    tree = syntax.SyntaxTree.fromText(source.read_text(encoding="utf-8"))  # fromFile keeps what it read before
+    for member in [tree.root] if hasattr(tree.root, "header") else tree.root.members:
         header = getattr(member, "header", None)
         if header is not None and header.name.valueText == module:
             return header, tree
