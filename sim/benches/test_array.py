@@ -29,7 +29,8 @@ class Case:
         self.issues = sum(b.q for b in self.blocks) * instr.kgs * self.groups * steps(instr)
         shape = (instr.chunk_words, 4, hw.channels)
         limit = min(1 << (hw.u_bits - 1), ((1 << (hw.acc_bits - 1)) - 1) // (hw.v_max * steps(instr)))
-        u = [rng_np.integers(-limit, limit, shape).astype(np.int16) for _ in range(instr.kgs)]
+        high = min(limit, hw.u_max)
+        u = [rng_np.integers(-limit, high + 1, shape).astype(np.int16) for _ in range(instr.kgs)]
         idx = [rng_np.integers(0, hw.sub_row, shape).astype(np.uint8) for _ in range(instr.kgs)]
         self.words = [ring_words(hw, *pair) for pair in zip(u, idx, strict=True)]
         self.v_words: list[list[int]] = []  # per block: whole words of the V buffer from the start of its half

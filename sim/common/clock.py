@@ -46,14 +46,14 @@ class Stall:
 
 
 class Stalls:
-    """The stall of each side under one pattern: none, random, bursty, or slow:<side> (all others always willing)."""
+    """The stall of each side under one pattern: none, random, bursty, or slow_<side> (all others always willing)."""
 
     def __init__(self, pattern: str, rand: random.Random) -> None:
         self.pattern, self.rand = pattern, rand
         self.none = pattern == "none"
 
     def side(self, name: str, slow: float = 0.1) -> Stall:
-        kind, _, slow_side = self.pattern.partition(":")
+        kind, _, slow_side = self.pattern.partition("_")
         mode = {"none": "always", "random": "half", "bursty": "bursty"}.get(kind)
         return Stall(mode or ("slow" if slow_side == name else "always"), self.rand, slow)
 

@@ -32,14 +32,14 @@ slow = pytest.mark.slow
 
 @pytest.mark.parametrize(("unit", "config"), [(u, c) for u, configs in UNITS.items() for c in configs])
 def test_unit_equals_hls(unit: str, config: str, run) -> None:
-    run(unit, Options(CONFIGS[config], stalls=(*PATTERNS, f"slow:{SIDES[unit][0]}")))
+    run(unit, Options(CONFIGS[config], stalls=(*PATTERNS, f"slow_{SIDES[unit][0]}")))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_unit_equals_hls_everywhere(unit: str, config: str, run) -> None:
-    stalls = (*PATTERNS, *(f"slow:{side}" for side in SIDES[unit]))
+    stalls = (*PATTERNS, *(f"slow_{side}" for side in SIDES[unit]))
     run(unit, Options(CONFIGS[config], stalls=stalls, rounds=8))
 
 
