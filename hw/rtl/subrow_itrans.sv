@@ -294,7 +294,10 @@ module subrow_itrans
         always_ff @(posedge clk_i) begin
           if (valid_q[5] && col_q[5] == 3'(c)) for (int l = 0; l < int'(SubRow); l++) part_q[r][l][c] <= xf_q[r][l];
           if (valid_q[5] & last_q[5]) begin
-            for (int l = 0; l < int'(SubRow); l++) full_q[r][l][c] <= col_q[5] == 3'(c) ? xf_q[r][l] : part_q[r][l][c];
+            // A window ends with an odd column: 1, 3 or 5.
+            for (int l = 0; l < int'(SubRow); l++) begin
+              full_q[r][l][c] <= c % 2 == 1 && col_q[5] == 3'(c) ? xf_q[r][l] : part_q[r][l][c];
+            end
           end
         end
       end else begin : g_final

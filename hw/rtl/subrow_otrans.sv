@@ -209,13 +209,18 @@ module subrow_otrans
   y_t row4[SubRow][4], row5[SubRow][4], tail4[SubRow][4], tail5[SubRow][4];
   for (genvar l = 0; l < SubRow; l++) begin : g_row
     logic signed [47:0] x0, x1, x2, x3;
+    y_t sum12, dif12;  // what the rows of both transforms share: x1 + x2 in even rows, x1 - x2 in odd ones
     assign x0 = 48'(x_q[l][0]);
     assign x1 = 48'(x_q[l][1]);
     assign x2 = 48'(x_q[l][2]);
     assign x3 = 48'(x_q[l][3]);
+    assign sum12 = x_q[l][1] + x_q[l][2];
+    assign dif12 = x_q[l][1] - x_q[l][2];
     for (genvar b = 0; b < 4; b++) begin : g_col
-      y_t wino, same4, same5;
-      assign wino = f4 ? y_t'(at_f4(b, x0, x1, x2, x3, 0, 0)) : b < 2 ? y_t'(at_f2(b, x0, x1, x2, x3)) : '0;
+      y_t head, tail, wino, same4, same5;
+      assign head = b == 0 ? x_q[l][0] + sum12 : b % 2 == 0 ? sum12 : dif12;
+      assign tail = f4 ? y_t'(at_f4(b, 0, 0, 0, x3, 0, 0)) : b < 2 ? y_t'(at_f2(b, 0, 0, 0, x3)) : '0;
+      assign wino = head + tail;
       assign same4 = b < 2 ? x_q[l][b%2] : '0;
       assign same5 = b < 2 ? x_q[l][2+b%2] : '0;
       assign row4[l][b] = f4 || f2 ? wino : same4;
@@ -256,7 +261,7 @@ module subrow_otrans
   wire pix_last = f4 ? &pix_q : &pix_q[1:0];
   wire pix_fire = e_v_q && a_ready;
   wire [1:0] row = pix_q[2:1];
-  wire [1:0] col = {1'b0, pix_q[0]};
+  wire [1:0] col = {pix_q[3], pix_q[0]};
   wire row_last = row == (f4 ? 2'd3 : 2'd1);
   wire [11:0] oy = e_tile_q.oy | {10'd0, row};
   wire [11:0] ox = e_tile_q.ox | {10'd0, pix_q[3], pix_q[0]};
@@ -287,34 +292,24 @@ module subrow_otrans
     if (b_ready) b_meta_q <= a_meta_q;
   end
 
-  for (genvar i = 0; i < 6; i++) begin : g_e
-    always_ff @(posedge clk_i) begin
-      if (copy) begin
-        for (int l = 0; l < int'(SubRow); l++) begin
-          for (int b = 0; b < 4; b++) begin
-            if (i == 0) e_q[l][i][b] <= f4 ? r_q[l][0][b] : f2 ? r_q[l][2][b] : r_q[l][4][b];
-            else if (i == 5) e_q[l][i][b] <= r_q[l][5][b];
-            else if (i < 3) e_q[l][i][b] <= f4 ? r_q[l][i][b] : f2 ? r_q[l][i+2][b] : '0;
-            else e_q[l][i][b] <= f4 ? r_q[l][i][b] : '0;
-          end
-        end
-      end else if (pix_fire && pix_q[2:0] == 3'd7) begin
-        for (int l = 0; l < int'(SubRow); l++) begin
-          e_q[l][i][0] <= e_q[l][i][2];
-          e_q[l][i][1] <= e_q[l][i][3];
-        end
-      end
-    end
-  end
+  always_ff @(posedge clk_i) if (copy) e_q <= r_q;
 
   for (genvar l = 0; l < SubRow; l++) begin : g_out
-    y_t a_s05_q, a_s12_q, a_s34_q, b_y_q;
+    y_t r[6], x[1:4], x0, a_s05_q, a_s12_q, a_s34_q, b_y_q;  // r: rows of the column; x: operands of the transform
+    for (genvar i = 0; i < 6; i++) begin : g_x
+      assign r[i] = e_q[l][i][col];
+    end
+    assign x[1] = f4 ? r[1] : f2 ? r[3] : '0;
+    assign x[2] = f4 ? r[2] : f2 ? r[4] : '0;
+    assign x[3] = f4 ? r[3] : '0;
+    assign x[4] = f4 ? r[4] : '0;
+    assign x0 = f4 ? r[0] : f2 ? r[2] : r[4];
     assign y_data_o[l*YBits+:YBits] = b_y_q;
     always_ff @(posedge clk_i) begin
       if (a_ready) begin
-        a_s05_q <= row == 2'd0 ? e_q[l][0][col] : row_last ? e_q[l][5][col] : '0;
-        a_s12_q <= row[0] ? e_q[l][1][col] - e_q[l][2][col] : e_q[l][1][col] + e_q[l][2][col];
-        a_s34_q <= row[0] ? e_q[l][3][col] - e_q[l][4][col] : e_q[l][3][col] + e_q[l][4][col];
+        a_s05_q <= row == 2'd0 ? x0 : row_last ? r[5] : '0;
+        a_s12_q <= row[0] ? x[1] - x[2] : x[1] + x[2];
+        a_s34_q <= row[0] ? x[3] - x[4] : x[3] + x[4];
       end
       if (b_ready) b_y_q <= a_s05_q + a_s12_q + (a_s34_q <<< a_row_q);
     end
