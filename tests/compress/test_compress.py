@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from subrow import passes
-from subrow.compress.execute import execute
+from subrow.compress.calibrate import activation_scales
+from subrow.compress.execute import as_batch, evaluate, execute, images_at_once
 from subrow.compress.quantise import check_bounds, quantise
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.srbs import parse_density, project, prunable, prune
@@ -105,3 +106,19 @@ def test_bounds_are_refused() -> None:
     with pytest.raises(QuantisationError, match="acc_bits"):
         big = dataclasses.replace(node.attrs["quant"], u=node.attrs["quant"].u * 0 + (1 << 20))
         check_bounds(node, big, config)
+
+
+def test_evaluation_of_large_maps_is_cut_into_batches() -> None:
+    """As many images at once as fit a gigabyte; which tensors are kept changes none of them."""
+    net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3))
+    assert images_at_once(capture(net, torch.zeros(1, 3, 16, 16))) == 32
+    large = capture(net, torch.zeros(1, 3, 514, 514))
+    assert images_at_once(large) == (1 << 30) // (4 * (3 * 514**2 + 2 * 64 * 512**2 + 2 * 64 * 510**2)) == 3
+    graph = capture(net, torch.zeros(1, 3, 16, 16))
+    x = torch.randn(5, 3, 16, 16)
+    everything, some = evaluate(graph, x), evaluate(graph, x, keep={"0", "2"})
+    assert set(everything) == {n.name for n in graph} and set(some) == {"0", "2"}
+    assert torch.equal(some["2"], everything["2"])
+    fused = passes.run(graph)
+    whole, cut = (activation_scales(fused, as_batch(fused, x), "max", batch=b) for b in (None, 2))
+    assert whole == pytest.approx(cut)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from subrow.compress.execute import evaluate, windows
+from subrow.compress.execute import evaluate, images_at_once, windows
 from subrow.ir.graph import Graph, Node
 from subrow.ir.weights import tile_kind
 from subrow.spec.formats import clamp, round_shift, signed_max
@@ -22,9 +22,13 @@ _WINDOWS = 1_000  # windows of one layer
 
 
 def activation_scales(
-    graph: Graph, images: Tensor, method: Method = "mse", percentile: float = 99.99, batch: int = 32
+    graph: Graph, images: Tensor, method: Method = "mse", percentile: float = 99.99, batch: int | None = None
 ) -> dict[str, float]:
-    """Real value of one activation step for every tensor of a fused Graph; outputs use their whole range."""
+    """Real value of one activation step for every tensor of a fused Graph; outputs use their whole range.
+
+    batch: images evaluated together; default as many as memory allows, at most 32.
+    """
+    batch = batch or images_at_once(graph)
     names = [n.name for n in graph if n.op != "output"]
     final = {n.inputs[0] for n in graph.outputs}
     samples: dict[str, list[NDArray[np.float32]]] = {n: [] for n in names}
@@ -77,6 +81,7 @@ def choose_ev(values: NDArray[np.int64], v_bits: int) -> tuple[int, ...]:
 
 
 def layer_inputs(graph: Graph, images: Tensor) -> dict[str, Tensor]:
-    """The input tensor of every Winograd layer."""
-    tensors = evaluate(graph, images)
-    return {n.name: tensors[n.inputs[0]] for n in graph if n.op == "conv" and tile_kind(n) is not TileKind.DIRECT}
+    """The input tensor of every Winograd layer, for the first images: at most 16, and as many as memory allows."""
+    nodes = [n for n in graph if n.op == "conv" and tile_kind(n) is not TileKind.DIRECT]
+    tensors = evaluate(graph, images[: images_at_once(graph, 16)], keep={n.inputs[0] for n in nodes})
+    return {n.name: tensors[n.inputs[0]] for n in nodes}

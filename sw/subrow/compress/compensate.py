@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from subrow.compress.execute import evaluate, windows
+from subrow.compress.execute import evaluate, images_at_once, windows
 from subrow.ir.graph import Graph, Node, as_float32
 from subrow.ir.weights import real_u, reduction_order, tile_kind
 from subrow.spec.winograd import TileKind, as_float, tap_order
@@ -24,7 +24,6 @@ from subrow.spec.winograd import tile as tile_of
 _SAMPLES = 6000  # windows of a layer
 _VARIABLES = 2400  # of one solve: channels beyond it are treated apart
 _DAMP = 0.03  # of each variable's own moment
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,11 @@ def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, in
     nodes = [graph.node(n) for n in names]
     layout = {n.name: _layout(n, density[1]) for n in nodes}
     moments = {n.name: [np.zeros((len(p.taps),) * 2) for p in layout[n.name]] for n in nodes}
-    starts = range(0, len(images), _BATCH)
+    step = images_at_once(graph)
+    starts = range(0, len(images), step)
+    inputs = {n.inputs[0] for n in nodes}
     for start in starts:
-        tensors = evaluate(graph, images[start : start + _BATCH])
+        tensors = evaluate(graph, images[start : start + step], keep=inputs)
         for node in nodes:
             v = features(node, tensors[node.inputs[0]], density[1])
             v = v[:, :, :: max(1, v.shape[2] * len(starts) // _SAMPLES)]

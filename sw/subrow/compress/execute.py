@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,7 @@ from subrow.spec.errors import InputError
 from subrow.spec.winograd import TileKind, as_float, tap_order
 from subrow.spec.winograd import tile as tile_of
 
+_BATCH_BYTES = 1 << 30
 Hook = Callable[[Node, Tensor], Node]
 
 
@@ -41,9 +43,21 @@ def as_batch(graph: Graph, images: NDArray[Any] | Tensor) -> Tensor:
     return batch
 
 
-def evaluate(graph: Graph, batch: Tensor, hook: Hook | None = None) -> dict[str, Tensor]:
-    """Every node's tensor. hook may exchange a node once its first input is known."""
+def images_at_once(graph: Graph, most: int = 32) -> int:
+    """How many images `evaluate` may take in one batch so that all tensors together stay within a gigabyte."""
+    image = sum(4 * math.prod(node.shape) for node in graph)
+    return max(1, min(most, _BATCH_BYTES // image))
+
+
+def evaluate(
+    graph: Graph, batch: Tensor, hook: Hook | None = None, keep: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """Every node's tensor, or those named in keep: the others are freed when nothing reads them any more.
+
+    hook may exchange a node once its first input is known.
+    """
     tensors: dict[str, Tensor] = {}
+    last = {name: node.name for node in graph for name in (*node.inputs, node.name)}
     with torch.inference_mode():
         for node in graph:
             if node.op == "input":
@@ -51,6 +65,10 @@ def evaluate(graph: Graph, batch: Tensor, hook: Hook | None = None) -> dict[str,
                 continue
             inputs = [tensors[i] for i in node.inputs]
             tensors[node.name] = _OPS[node.op](hook(node, inputs[0]) if hook else node, inputs)
+            if keep is not None:
+                for name in {*node.inputs, node.name} - set(keep):
+                    if last[name] == node.name:
+                        del tensors[name]
     return tensors
 
 

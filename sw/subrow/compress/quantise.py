@@ -44,7 +44,7 @@ def quantise(
     """
     batch = as_batch(graph, images)
     scales = activation_scales(graph, batch, method, percentile)
-    inputs = layer_inputs(graph, batch[:16])
+    inputs = layer_inputs(graph, batch)
     changed = {}
     for node in graph:
         if node.op == "conv":

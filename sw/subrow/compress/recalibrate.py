@@ -28,5 +28,6 @@ def recalibrate(graph: Graph, images: NDArray[Any] | Tensor) -> Graph:
         changed[node.name] = node.with_params(mean=as_float32(mean.numpy()), var=as_float32(var.numpy()))
         return changed[node.name]
 
-    evaluate(graph, as_batch(graph, images), estimate)
+    if any(n.op == "batch_norm" for n in graph):
+        evaluate(graph, as_batch(graph, images), estimate, keep=())
     return graph.replace(changed)
