@@ -1,0 +1,1 @@
+"""Figures for `make bench`, each with where it comes from: measured on this machine, simulated, or estimated."""
