@@ -39,7 +39,7 @@ def _python(fix: bool) -> bool:
     return _run("mypy", [sys.executable, "-m", "mypy"]) and ruff
 
 
-def _rtl(fix: bool) -> bool:
+def _rtl(_fix: bool) -> bool:
     """Each module of hw/rtl as a top of its own, with the generated packages; then Verible on what is hand-written."""
     gen, rtl = ROOT / "hw" / "gen", ROOT / "hw" / "rtl"
     modules = sorted(rtl.glob("**/*.sv"))
@@ -53,9 +53,6 @@ def _rtl(fix: bool) -> bool:
                                      *waivers, *packages, top, "--top-module", top.stem]
         good &= _run(f"verilator {top.relative_to(ROOT)}", command)
     if modules:
-        if fix:
-            good &= _run("verible-format", [find_tool("verible-verilog-format"), "--inplace", "--column_limit=120",
-                                            *modules])
         good &= _run("verible-lint", [find_tool("verible-verilog-lint"), f"--rules={VERIBLE_RULES}", *modules])
     return good
 

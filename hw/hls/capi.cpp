@@ -179,8 +179,8 @@ uint32_t subrow_otrans(const uint8_t* ins, const int64_t* m, uint32_t by, uint32
       for (int i = 0; i < pixels; ++i, ++*count) {
         const bool last_of_unit = tile == u.block.tiles - 1 && kb == blocks - 1 && i == pixels - 1;
         for (int l = 0; l < kSubRow; ++l) y[*count * kSubRow + l] = static_cast<int64_t>(out[i].y[l]);
-        const int32_t words[7] = {out[i].oy, out[i].ox, out[i].kb, out[i].quad_first, out[i].quad_last, out[i].drop,
-                                  last_of_unit};
+        const int32_t words[7] = {out[i].oy,        out[i].ox,   out[i].kb,   out[i].quad_first,
+                                  out[i].quad_last, out[i].drop, last_of_unit};
         std::memcpy(meta + *count * 7, words, sizeof words);
       }
     }

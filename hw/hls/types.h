@@ -17,17 +17,17 @@
 
 namespace subrow {
 
-constexpr int kLanes = 4;                               // taps that the array processes at once
-constexpr int kBlocksOut = kChannels / kSubRow;         // CB: activation words that the output channels fill
-constexpr int kNK = kTiles * kBlocksOut;                // NK
-constexpr int kMaxGroups = kMaxTaps / kLanes;           // G of F(4x4)
-constexpr int kMaxPixels = 16;                          // output pixels of a tile of F(4x4)
+constexpr int kLanes = 4;                        // taps that the array processes at once
+constexpr int kBlocksOut = kChannels / kSubRow;  // CB: activation words that the output channels fill
+constexpr int kNK = kTiles * kBlocksOut;         // NK
+constexpr int kMaxGroups = kMaxTaps / kLanes;    // G of F(4x4)
+constexpr int kMaxPixels = 16;                   // output pixels of a tile of F(4x4)
 constexpr int kIdxBits = kSubRow == 4 ? 2 : kSubRow == 8 ? 3 : 4;
-constexpr int kEntries = kLanes * kChannels;            // weights of a weight word
-constexpr int kParamBytes = 8;                          // parameters of one output channel
+constexpr int kEntries = kLanes * kChannels;  // weights of a weight word
+constexpr int kParamBytes = 8;                // parameters of one output channel
 constexpr int kMaxShift = 47;
-constexpr int kStrip = kTiles > 16 ? 32 : 16;           // tiles that share one pass over the weights
-constexpr int kRamBanks = 8;                            // banks of the activation buffer
+constexpr int kStrip = kTiles > 16 ? 32 : 16;  // tiles that share one pass over the weights
+constexpr int kRamBanks = 8;                   // banks of the activation buffer
 
 static_assert(kSubRow == 4 || kSubRow == 8 || kSubRow == 16, "idx_bits");
 static_assert((1 << kIdxBits) == kSubRow, "an index selects any channel of a sub-row");

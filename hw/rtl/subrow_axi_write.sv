@@ -53,7 +53,7 @@ module subrow_axi_write #(
   if (BurstBeats < 2 || BurstBeats > 256 || (BurstBeats & (BurstBeats - 1)) != 0) begin : g_bad_burst
     $error("subrow_axi_write: BurstBeats = %0d must be a power of two, 2..256", BurstBeats);
   end
-  if (MaxOutstanding < 2 || MaxOutstanding > 64 || (MaxOutstanding & (MaxOutstanding - 1)) != 0) begin : g_bad_outstanding
+  if (MaxOutstanding < 2 || MaxOutstanding > 64 || (MaxOutstanding & (MaxOutstanding - 1)) != 0) begin : g_bad_open
     $error("subrow_axi_write: MaxOutstanding = %0d must be a power of two, 2..64", MaxOutstanding);
   end
 
@@ -72,7 +72,8 @@ module subrow_axi_write #(
 
   assign room = (BurstBits + 1)'(BurstBeats) - {1'b0, addr_q[WordLsb+:BurstBits]};
   assign take = (left_q < 16'(room)) ? left_q : 16'(room);
-  assign issue = busy_q && !flush_i && (!aw_valid_q || aw_ready_i) && open_q != CountBits'(MaxOutstanding) && lens_ready;
+  assign issue = busy_q && !flush_i && (!aw_valid_q || aw_ready_i) && open_q != CountBits'(MaxOutstanding) &&
+                 lens_ready;
   assign close = b_valid_i;
 
   subrow_fifo #(

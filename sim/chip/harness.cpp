@@ -203,9 +203,14 @@ void step(Chip& c) {
   m.tokens = std::min(m.cap, m.tokens + m.bytes_per_cycle);
   // The port that is served first changes every cycle, so that none starves when bandwidth is short.
   switch (m.turn++ % 3) {
-    case 0: c.act.drive(m), c.wgt.drive(m), drive_write(c); break;
-    case 1: c.wgt.drive(m), drive_write(c), c.act.drive(m); break;
-    default: drive_write(c), c.act.drive(m), c.wgt.drive(m);
+    case 0:
+      c.act.drive(m), c.wgt.drive(m), drive_write(c);
+      break;
+    case 1:
+      c.wgt.drive(m), drive_write(c), c.act.drive(m);
+      break;
+    default:
+      drive_write(c), c.act.drive(m), c.wgt.drive(m);
   }
   c.top->clk_i = 0;
   c.top->eval();

@@ -1,13 +1,10 @@
-"""Builds Verilated RTL: as a cocotb bench, or as a shared library behind a C ABI.
+"""Builds Verilated RTL as a cocotb bench, and runs it.
 
 Contract: a build is repeated only when a source's content, a parameter, a flag or a tool has changed; several
 processes may ask for the same build at once; failures raise with the end of the log.
 
     bench = build_bench("counter", ["hw/rtl/counter.sv"], {"Width": 8})
     run_bench(bench, "bench_counter", python_path=[Path("sim/counter")], seed=7)
-
-    lib = verilate_shared("counter", ["hw/rtl/counter.sv"], "harness.cpp", ROOT / "build/sim/libcounter.so")
-    ctypes.CDLL(str(lib)).tick(1000)
 """
 
 from __future__ import annotations
@@ -16,34 +13,26 @@ import functools
 import os
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from xml.etree import ElementTree
 
+from subrow.devices.verilate import PathLike, headers, source_paths, sv_literal, verilator_version
 from subrow.spec.errors import SubrowError
 from subrow.toolenv import (
     OUTER_MAKE_VARIABLES,
     REPO_ROOT,
     BuildError,
-    cached_build,
     file_lock,
     find_tool,
-    host_digest,
-    run_logged,
     source_digest,
     tool_env,
 )
 
-PathLike: TypeAlias = str | Path
 BUILD_DIR = REPO_ROOT / "build" / "sim"
-# Set-up code of a model is half of it and runs once: it is not worth the compiler's time.
-MAKE_FLAGS = "OPT_FAST='-O3 -march=native' OPT_GLOBAL=-O2 OPT_SLOW=-O1"
-# Weak and unique symbols of two Verilated libraries in one process must not be merged.
-SHARED_FLAGS = ("-fPIC", "-fno-gnu-unique", "-fno-semantic-interposition")
 
 
 class BenchFailed(SubrowError):
@@ -60,31 +49,6 @@ class Bench:
     traced: Callable[[], Bench]  # builds the same with waves, for a run that failed
 
 
-def _sv_literal(value: object) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    return str(int(value)) if isinstance(value, bool) else str(value)
-
-
-@functools.cache
-def _verilator_version() -> str:
-    return subprocess.run([str(find_tool("verilator")), "--version"], capture_output=True, text=True, check=True,
-                          env=tool_env()).stdout.strip()
-
-
-def _resolve(files: Sequence[PathLike]) -> list[Path]:
-    paths = [Path(f).resolve() for f in files]
-    for path in paths:
-        if not path.is_file():
-            raise BuildError(f"source file {path} does not exist")
-    return paths
-
-
-def _headers(includes: Sequence[Path]) -> list[Path]:
-    """Everything that may be included from these folders, for the digest."""
-    return sorted(p for d in includes for p in d.iterdir() if p.suffix in (".svh", ".vh", ".h", ".hpp", ".inc"))
-
-
 def _header(source: Path, module: str) -> tuple[Any, Any]:
     """Syntax of a module's header, without elaboration, and the tree that must outlive it.
 
@@ -93,7 +57,7 @@ def _header(source: Path, module: str) -> tuple[Any, Any]:
     from pyslang import syntax
 
     tree = syntax.SyntaxTree.fromText(source.read_text(encoding="utf-8"))  # fromFile keeps what it read before
-    for member in [tree.root] if hasattr(tree.root, "header") else tree.root.members:
+    for member in [tree.root] if hasattr(tree.root, "header") else getattr(tree.root, "members", ()):
         header = getattr(member, "header", None)
         if header is not None and header.name.valueText == module:
             return header, tree
@@ -125,14 +89,6 @@ def _find_module(sources: Sequence[Path], module: str) -> Path:
         if path.stem == module:
             return path
     raise BuildError(f"no source file named {module}.sv among {', '.join(p.name for p in sources)}")
-
-
-def _options(parameters: Mapping[str, object], defines: Mapping[str, object], includes: Sequence[Path]) -> list[str]:
-    return [
-        *(f"-G{k}={_sv_literal(v)}" for k, v in sorted(parameters.items())),
-        *(f"-D{k}={v}" for k, v in sorted(defines.items())),
-        *(f"-I{d}" for d in includes),
-    ]
 
 
 # ---- cocotb ---------------------------------------------------------------------------------------------------------
@@ -178,7 +134,7 @@ def build_bench(
     Only the ports of the module that cocotb sees are published: anything else stays optimised, and invisible.
     """
     params, defs = dict(parameters or {}), dict(defines or {})
-    files = _resolve([*sources, *([toplevel_wrapper] if toplevel_wrapper else [])])
+    files = source_paths([*sources, *([toplevel_wrapper] if toplevel_wrapper else [])])
     dirs = [Path(d).resolve() for d in includes]
     seen = Path(toplevel_wrapper).stem if toplevel_wrapper else top
     args = [
@@ -189,7 +145,7 @@ def build_bench(
     ]
     variant = source_digest([], seen, sorted(params.items()), sorted(defs.items()), waves, args)[:8]
     directory = Path(build_dir).resolve() / f"{seen}-{variant}"
-    digest = source_digest([*files, *_headers(dirs)], args, [str(d) for d in dirs], _verilator_version(), sys.version)
+    digest = source_digest([*files, *headers(dirs)], args, [str(d) for d in dirs], verilator_version(), sys.version)
     traced = functools.partial(
         build_bench, top, sources, params, build_dir, toplevel_wrapper, defines=defs, includes=includes, waves=True,
         verilator_args=verilator_args,
@@ -208,7 +164,7 @@ def build_bench(
         try:
             _runner().build(
                 sources=[control, *(f for f in files if f.suffix == ".vlt"), *(f for f in files if f.suffix != ".vlt")],
-                includes=dirs, defines=defs, parameters={k: _sv_literal(v) for k, v in params.items()},
+                includes=dirs, defines=defs, parameters={k: sv_literal(v) for k, v in params.items()},
                 hdl_toplevel=seen, build_args=args, build_dir=directory, waves=waves, timescale=("1ns", "1ps"),
                 log_file=log,
             )
@@ -311,51 +267,3 @@ def _record_waves(bench: Bench, again: Callable[[Bench], Path], waves: Path) -> 
     except BuildError as error:
         return f"waves: could not be built: {error}"
     return "waves: the repeated run passed, so the failure does not depend on the seed alone"
-
-
-# ---- shared library -------------------------------------------------------------------------------------------------
-def verilate_shared(
-    top: str,
-    sources: Sequence[PathLike],
-    harness_cpp: PathLike,
-    out: PathLike,
-    defines: Mapping[str, object] | None = None,
-    params: Mapping[str, object] | None = None,
-    *,
-    includes: Sequence[PathLike] = (),
-    trace: bool = False,
-    cflags: Sequence[str] = (),
-    verilator_args: Sequence[str] = (),
-    jobs: int | None = None,
-) -> Path:
-    """Build V<top> and a harness into a shared library; returns its path, which is `out` with a digest in the name.
-
-    The harness includes "V<top>.h" and exports plain `extern "C"` functions.
-    trace: with VCD tracing compiled in; VM_TRACE is 1 in the harness then, and 0 otherwise.
-    """
-    files = _resolve(sources)
-    harness = _resolve([harness_cpp])[0]
-    dirs = [Path(d).resolve() for d in includes]
-    library = Path(out).resolve()
-    flags = [*SHARED_FLAGS, *(f"-I{d}" for d in dirs), f"-I{harness.parent}", *cflags]
-    args = [
-        "--cc", "--exe", "--build", "-j", str(jobs or os.cpu_count() or 1), "-O3", "--x-assign", "fast",
-        "--x-initial", "fast", "--no-assert", "--output-split", "20000", "--top-module", top, "--prefix", f"V{top}",
-        *(["--trace", "--trace-structs"] if trace else ["--no-trace"]),
-        *_options(dict(params or {}), dict(defines or {}), dirs), *verilator_args,
-        "-CFLAGS", " ".join(flags), "-MAKEFLAGS", MAKE_FLAGS, "-LDFLAGS", "-shared -Wl,-Bsymbolic",
-    ]
-    digest = source_digest([*files, harness, *_headers([*dirs, harness.parent])], args, _verilator_version(),
-                           host_digest())
-
-    def build(part: Path) -> None:
-        work = part.with_name(part.name + ".obj")  # stays for its log when the build fails
-        log = work / "build.log"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        run_logged([find_tool("verilator"), *args, "--Mdir", work, "-o", work / "lib.so",
-                    *(f for f in files if f.suffix == ".vlt"), *(f for f in files if f.suffix != ".vlt"), harness], log)
-        shutil.move(work / "lib.so", part)
-        shutil.rmtree(work)
-
-    return cached_build(library, digest, build)

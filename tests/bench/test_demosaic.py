@@ -63,7 +63,7 @@ def test_what_squares_cannot_cover_is_refused(size: int, square: int) -> None:
 
 
 def test_int8_program_stays_near_float32(samples: np.ndarray) -> None:
-    """No padding, 15 layers: at least 38 dB against the float network, on a photograph that calibration has not seen."""
+    """No padding, 15 layers: at least 38 dB against the float network, on a photograph outside the calibration."""
     side = 32 + 2 * MARGIN
     calibration = demosaic.mosaic(bench.calibration_squares(side))
     network = demosaic.load(calibration)

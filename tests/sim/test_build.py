@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.common.build import BenchFailed, build_bench, parameter_names, port_names, run_bench, verilate_shared
+from sim.common.build import BenchFailed, build_bench, parameter_names, port_names, run_bench
+from subrow.devices.verilate import verilate_shared
 from subrow.toolenv import BuildError, MissingTool, find_tool, tool_env
 
 pytestmark = pytest.mark.verilator

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subrow.devices.verilate import verilate_shared
 from subrow.spec.errors import DeviceError
 from subrow.spec.hwconfig import HwConfig
 from subrow.toolenv import REPO_ROOT
@@ -35,11 +35,6 @@ def registers() -> dict[str, int]:
 
 def build(hw: HwConfig, trace: bool = False) -> Path:
     """Path of the library for this HwConfig; builds it when sources or parameters changed."""
-    sys.path.insert(0, str(REPO_ROOT))
-    try:
-        from sim.common.build import verilate_shared
-    finally:
-        sys.path.pop(0)
     out = REPO_ROOT / "build" / "chip" / f"{hw.name}{'-trace' if trace else ''}.so"
     sizes = (f"-DACT_BYTES={hw.act_word_bytes}", f"-DWGT_BYTES={hw.weight_bytes}")
     harness = REPO_ROOT / "sim" / "chip" / "harness.cpp"
