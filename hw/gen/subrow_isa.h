@@ -5,8 +5,8 @@
 
 namespace subrow {
 
-constexpr int kIsaVersion = 1;
-constexpr int kInstrBits = 842;
+constexpr int kIsaVersion = 2;
+constexpr int kInstrBits = 854;
 constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
@@ -27,7 +27,7 @@ struct Instr {
   uint32_t opcode;  // 1: layer; anything else stops the engine with error ILLEGAL_OPCODE
   uint32_t tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3)
   uint32_t implicit_index;  // 1: step j of a sub-row takes channel j, and weight words carry no indices
-  uint32_t resident;  // 1: the layer's weights are fetched once and stay; 0: fetched again for every block
+  uint32_t resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
   uint32_t residual;  // 1: add the tensor at res_offset
   uint32_t pool;  // 1: 2x2 maximum, stride 2, after the activation
   uint32_t stride;  // input step of a direct layer: 1 or 2
@@ -46,6 +46,7 @@ struct Instr {
   uint32_t out_w;  // output columns in memory
   uint32_t out_cb;  // output channel blocks: ceil(K / L)
   uint32_t kgs;  // output channel groups: ceil(K / Pk)
+  uint32_t pass_kgs;  // output channel groups of one pass over all blocks: kgs, or fewer when resident
   uint32_t kernel_h;  // window rows of a direct layer, else 1
   uint32_t kernel_w;  // window columns of a direct layer, else 1
   uint32_t pad_top;  // zero rows above the input
@@ -102,31 +103,32 @@ inline Instr decode_instr(const uint8_t* bytes) {
   ins.out_w = instr_bits(bytes, 232, 12);
   ins.out_cb = instr_bits(bytes, 244, 12);
   ins.kgs = instr_bits(bytes, 256, 12);
-  ins.kernel_h = instr_bits(bytes, 268, 6);
-  ins.kernel_w = instr_bits(bytes, 274, 6);
-  ins.pad_top = instr_bits(bytes, 280, 6);
-  ins.pad_left = instr_bits(bytes, 286, 6);
-  ins.in_row_bytes = instr_bits(bytes, 292, 24);
-  ins.out_row_bytes = instr_bits(bytes, 316, 24);
-  ins.res_row_bytes = instr_bits(bytes, 340, 24);
-  ins.v_words = instr_bits(bytes, 364, 16);
-  ins.red_words = instr_bits(bytes, 380, 16);
-  ins.v_kstep = instr_bits(bytes, 396, 16);
-  ins.chunk_words = instr_bits(bytes, 412, 16);
-  ins.block_th = instr_bits(bytes, 428, 10);
-  ins.block_tw = instr_bits(bytes, 438, 10);
-  ins.blocks_y = instr_bits(bytes, 448, 10);
-  ins.blocks_x = instr_bits(bytes, 458, 10);
+  ins.pass_kgs = instr_bits(bytes, 268, 12);
+  ins.kernel_h = instr_bits(bytes, 280, 6);
+  ins.kernel_w = instr_bits(bytes, 286, 6);
+  ins.pad_top = instr_bits(bytes, 292, 6);
+  ins.pad_left = instr_bits(bytes, 298, 6);
+  ins.in_row_bytes = instr_bits(bytes, 304, 24);
+  ins.out_row_bytes = instr_bits(bytes, 328, 24);
+  ins.res_row_bytes = instr_bits(bytes, 352, 24);
+  ins.v_words = instr_bits(bytes, 376, 16);
+  ins.red_words = instr_bits(bytes, 392, 16);
+  ins.v_kstep = instr_bits(bytes, 408, 16);
+  ins.chunk_words = instr_bits(bytes, 424, 16);
+  ins.block_th = instr_bits(bytes, 440, 10);
+  ins.block_tw = instr_bits(bytes, 450, 10);
+  ins.blocks_y = instr_bits(bytes, 460, 10);
+  ins.blocks_x = instr_bits(bytes, 470, 10);
   for (int i = 0; i < 4; ++i)
-    ins.q_count[i] = instr_bits(bytes, 468 + i * 12, 12);
-  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 516, 8) << 24) >> 24;
-  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 524, 8) << 24) >> 24;
-  ins.res_mult = instr_bits(bytes, 532, 16);
-  ins.res_shift = instr_bits(bytes, 548, 6);
+    ins.q_count[i] = instr_bits(bytes, 480 + i * 12, 12);
+  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 528, 8) << 24) >> 24;
+  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 536, 8) << 24) >> 24;
+  ins.res_mult = instr_bits(bytes, 544, 16);
+  ins.res_shift = instr_bits(bytes, 560, 6);
   for (int i = 0; i < 36; ++i)
-    ins.ev[i] = instr_bits(bytes, 554 + i * 4, 4);
+    ins.ev[i] = instr_bits(bytes, 566 + i * 4, 4);
   for (int i = 0; i < 36; ++i)
-    ins.em[i] = instr_bits(bytes, 698 + i * 4, 4);
+    ins.em[i] = instr_bits(bytes, 710 + i * 4, 4);
   return ins;
 }
 

@@ -2,8 +2,8 @@
 
 package subrow_pkg;
 
-  localparam int unsigned IsaVersion = 1;
-  localparam int unsigned InstrBits = 842;
+  localparam int unsigned IsaVersion = 2;
+  localparam int unsigned InstrBits = 854;
   localparam int unsigned InstrBytes = 128;
   localparam int unsigned MaxTaps = 36;
   localparam int unsigned RecordWords = 8;
@@ -35,6 +35,7 @@ package subrow_pkg;
     logic [5:0] pad_top;  // zero rows above the input
     logic [5:0] kernel_w;  // window columns of a direct layer, else 1
     logic [5:0] kernel_h;  // window rows of a direct layer, else 1
+    logic [11:0] pass_kgs;  // output channel groups of one pass over all blocks: kgs, or fewer when resident
     logic [11:0] kgs;  // output channel groups: ceil(K / Pk)
     logic [11:0] out_cb;  // output channel blocks: ceil(K / L)
     logic [11:0] out_w;  // output columns in memory
@@ -53,7 +54,7 @@ package subrow_pkg;
     logic [1:0] stride;  // input step of a direct layer: 1 or 2
     logic [0:0] pool;  // 1: 2x2 maximum, stride 2, after the activation
     logic [0:0] residual;  // 1: add the tensor at res_offset
-    logic [0:0] resident;  // 1: the layer's weights are fetched once and stay; 0: fetched again for every block
+    logic [0:0] resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
     logic [0:0] implicit_index;  // 1: step j of a sub-row takes channel j, and weight words carry no indices
     logic [1:0] tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3)
     logic [3:0] opcode;  // 1: layer; anything else stops the engine with error ILLEGAL_OPCODE

@@ -7,7 +7,7 @@ namespace subrow {
 
 inline void awrite(const Instr& ins, const Block& b, int kg, const OutBuffer& obuf, ActWord* act) {
   const uint64_t base = ins.out_offset / kSubRow, row_words = ins.out_row_bytes / kSubRow;
-  const int half = out_half(ins, b, kg), blocks = live_blocks(ins, kg);
+  const int half = out_half(b, kg), blocks = live_blocks(ins, kg);
   for (int y = 0; y < b.orows; ++y) {
     for (int kb = 0; kb < blocks; ++kb) {
       const uint64_t column = static_cast<uint64_t>(kg * kBlocksOut + kb) * ins.out_w + b.ox0;

@@ -29,7 +29,7 @@ Unit unit_of(const uint8_t* bytes, uint32_t by, uint32_t bx, uint32_t kg, uint64
   u.code = check_instruction(bytes, u.ins, 1u << 15);
   if (u.code == kOk) u.code = check_memory(u.ins, {image_bytes, arena_bytes, 1});
   if (u.code == kOk && (by >= u.ins.blocks_y || bx >= u.ins.blocks_x || kg >= u.ins.kgs)) u.code = kBadBlocks;
-  if (u.code == kOk) u.block = block_of(u.ins, by, bx);
+  if (u.code == kOk) u.block = block_of(u.ins, kg / u.ins.pass_kgs, by, bx);
   return u;
 }
 
@@ -99,14 +99,14 @@ uint32_t subrow_top(uint8_t* act, const uint8_t* wgt, uint64_t prog_offset, uint
 }
 
 uint32_t subrow_afetch(const uint8_t* ins, const uint8_t* arena, uint64_t arena_bytes, uint32_t by, uint32_t bx,
-                       int8_t* abuf) {
-  const Unit u = unit_of(ins, by, bx, 0, arena_bytes, kNoLimit);
+                       uint32_t kg, int8_t* abuf) {
+  const Unit u = unit_of(ins, by, bx, kg, arena_bytes, kNoLimit);
   if (u.code == kOk) afetch(u.ins, u.block, act_words(arena), act_buffer(abuf));
   return u.code;
 }
 
-uint32_t subrow_itrans(const uint8_t* ins, const int8_t* abuf, uint32_t by, uint32_t bx, int16_t* vbuf) {
-  const Unit u = unit_of(ins, by, bx, 0, kNoLimit, kNoLimit);
+uint32_t subrow_itrans(const uint8_t* ins, const int8_t* abuf, uint32_t by, uint32_t bx, uint32_t kg, int16_t* vbuf) {
+  const Unit u = unit_of(ins, by, bx, kg, kNoLimit, kNoLimit);
   if (u.code != kOk) return u.code;
   VBuffer& v = thread_buffers().vbuf;
   itrans(u.ins, u.block, act_buffer(abuf), v);

@@ -37,11 +37,11 @@ const char* subrow_check_text(uint32_t code);
 // First 32 bits of the HwConfig's digest.
 uint32_t subrow_config_hash();
 
-// Input pixels of block (by, bx): arena -> abuf.
+// Input pixels of block (by, bx) in the pass of group kg: arena -> abuf.
 uint32_t subrow_afetch(const uint8_t* ins, const uint8_t* arena, uint64_t arena_bytes, uint32_t by, uint32_t bx,
-                       int8_t* abuf);
-// Windows of block (by, bx): abuf -> vbuf.
-uint32_t subrow_itrans(const uint8_t* ins, const int8_t* abuf, uint32_t by, uint32_t bx, int16_t* vbuf);
+                       uint32_t kg, int8_t* abuf);
+// Windows of block (by, bx) in the pass of group kg: abuf -> vbuf.
+uint32_t subrow_itrans(const uint8_t* ins, const int8_t* abuf, uint32_t by, uint32_t bx, uint32_t kg, int16_t* vbuf);
 // Chunk kg: image -> uwords, iwords (0 when implicit_index), params.
 uint32_t subrow_wfetch(const uint8_t* ins, const uint8_t* image, uint64_t image_bytes, uint32_t kg, int16_t* uwords,
                        uint8_t* iwords, uint64_t* params);

@@ -19,6 +19,7 @@ enum CheckCode {
   kBadSize,
   kBadOutput,
   kBadGroups,
+  kBadPass,
   kBadReduction,
   kBadChunk,
   kBadRowBytes,
@@ -52,6 +53,7 @@ constexpr const char* kCheckText[kCheckCodes] = {
     "a size is 0",
     "out_h or out_w does not follow from conv_h, conv_w and pool",
     "kgs is not ceil(out_cb / CB)",
+    "pass_kgs exceeds kgs, or is less although the weights do not stay or the layer is grouped",
     "v_words, red_words and v_kstep disagree",
     "chunk_words does not follow from red_words and sub_s",
     "a row size in bytes does not follow from its tensor",
@@ -96,7 +98,7 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1)) return kBadStride;
   if (ins.sub_s < 1 || ins.sub_s > static_cast<uint32_t>(kSubRow)) return kBadSubS;
   const uint32_t sizes[] = {ins.in_h,     ins.in_w,     ins.in_cb,    ins.conv_h,   ins.conv_w,   ins.out_h,
-                            ins.out_w,    ins.out_cb,   ins.kgs,      ins.kernel_h, ins.kernel_w, ins.red_words,
+                            ins.out_w,    ins.out_cb,   ins.kgs,      ins.pass_kgs, ins.kernel_h, ins.kernel_w, ins.red_words,
                             ins.block_th, ins.block_tw, ins.blocks_y, ins.blocks_x};
   for (uint32_t size : sizes) {
     if (size == 0) return kBadSize;
@@ -111,14 +113,16 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
 
 inline CheckCode check_reduction(const Instr& ins) {
   if (ins.kgs != static_cast<uint32_t>(ceil_div(ins.out_cb, kBlocksOut))) return kBadGroups;
+  if (ins.pass_kgs > ins.kgs) return kBadPass;
+  if (ins.pass_kgs < ins.kgs && (!ins.resident || ins.v_kstep != 0)) return kBadPass;
   if (ins.v_words != product(ins.in_cb, ins.kernel_h, ins.kernel_w)) return kBadReduction;
   if (ins.v_kstep != 0 && ins.v_kstep != ins.red_words) return kBadReduction;
   if (product(ins.kgs - 1, ins.v_kstep) + ins.red_words > ins.v_words) return kBadReduction;
   const uint64_t steps = product(ins.red_words, ins.sub_s);
   const uint64_t words = ins.tile == kDirect ? (steps + 3) / 4 : steps * tile_shape(ins).groups;
   if (ins.chunk_words != words) return kBadChunk;
-  if (product(ins.resident ? ins.kgs : 1, ins.chunk_words) > kWeightWords) return kWeightOverflow;
-  if ((ins.resident ? ins.kgs : 2) > static_cast<uint32_t>(kParamGroups)) return kParamOverflow;
+  if (product(ins.resident ? ins.pass_kgs : 1, ins.chunk_words) > kWeightWords) return kWeightOverflow;
+  if ((ins.resident ? ins.pass_kgs : 2) > static_cast<uint32_t>(kParamGroups)) return kParamOverflow;
   return kOk;
 }
 

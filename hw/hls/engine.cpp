@@ -3,9 +3,12 @@
 namespace subrow {
 namespace {
 
-// Weights of kg into their slot: its own when the layer is resident, else slot 0.
-void load_group(const Instr& ins, int kg, const WgtBeat* prog, WeightBuffers& weights, Record& record) {
-  const int slot = ins.resident ? kg : 0;
+// Where the weights of kg stand: in a slot of the pass when they stay for all its blocks, else in slot 0.
+int slot_of(const Instr& ins, const Block& b, int kg) { return ins.resident ? kg - b.kg0 : 0; }
+
+void load_group(const Instr& ins, const Block& b, int kg, const WgtBeat* prog, WeightBuffers& weights,
+                Record& record) {
+  const int slot = slot_of(ins, b, kg);
   const int64_t first = static_cast<int64_t>(slot) * ins.chunk_words;
   wfetch(ins, kg, prog, weights.words + first, weights.params[slot]);
   array_load(ins, weights.words + first, kg, weights.steps.step + first * kEntries);
@@ -14,7 +17,7 @@ void load_group(const Instr& ins, int kg, const WgtBeat* prog, WeightBuffers& we
 
 // Sums, transforms and posts one strip of tiles of one output channel group.
 void run_strip(const Instr& ins, const Block& b, int kg, int strip, Buffers& buffers) {
-  const int slot = ins.resident ? kg : 0, blocks = live_blocks(ins, kg);
+  const int slot = slot_of(ins, b, kg), blocks = live_blocks(ins, kg);
   const Step* steps = buffers.weights.steps.step + static_cast<int64_t>(slot) * ins.chunk_words * kEntries;
   array(ins, b, strip, buffers.vbuf, steps, buffers.mbuf);
   const int tiles = imin(kStrip, b.tiles - strip * kStrip);
@@ -35,8 +38,8 @@ void run_strip(const Instr& ins, const Block& b, int kg, int strip, Buffers& buf
 void run_block(const Instr& ins, const Block& b, ActWord* act, const WgtBeat* prog, Buffers& buffers, Record& record) {
   record.word[kRecReadBytes] += afetch(ins, b, act, buffers.abuf) * kSubRow;
   itrans(ins, b, buffers.abuf, buffers.vbuf);
-  for (int kg = 0; kg < static_cast<int>(ins.kgs); ++kg) {
-    if (!ins.resident || b.index == 0) load_group(ins, kg, prog, buffers.weights, record);
+  for (int kg = b.kg0; kg < b.kg1; ++kg) {
+    if (!ins.resident || b.first) load_group(ins, b, kg, prog, buffers.weights, record);
     if (ins.residual) record.word[kRecReadBytes] += rfetch(ins, b, kg, act, buffers.rbuf) * kSubRow;
     for (int strip = 0; strip * kStrip < b.tiles; ++strip) run_strip(ins, b, kg, strip, buffers);
     awrite(ins, b, kg, buffers.obuf, act);
@@ -56,9 +59,11 @@ void write_record(const Record& record, uint64_t byte, ActWord* act) {
 void run_layer(const Instr& ins, ActWord* act, const WgtBeat* prog, Buffers& buffers, Record& record) {
   record = Record{};
   record.word[kRecLayer] = ins.layer_id;
-  for (int by = 0; by < static_cast<int>(ins.blocks_y); ++by) {
-    for (int bx = 0; bx < static_cast<int>(ins.blocks_x); ++bx) {
-      run_block(ins, block_of(ins, by, bx), act, prog, buffers, record);
+  for (int pass = 0; pass < passes(ins); ++pass) {
+    for (int by = 0; by < static_cast<int>(ins.blocks_y); ++by) {
+      for (int bx = 0; bx < static_cast<int>(ins.blocks_x); ++bx) {
+        run_block(ins, block_of(ins, pass, by, bx), act, prog, buffers, record);
+      }
     }
   }
 }

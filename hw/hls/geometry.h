@@ -19,7 +19,10 @@ inline TileShape tile_shape(const Instr& ins) {
 // One block. Row and column fields: tiles (th), first input pixel in image coordinates (iy0, may be negative), the part
 // inside the image (ry0, nrows), convolution outputs (crows) and stored outputs (oy0 in memory, orows).
 struct Block {
-  int index;
+  int index;      // of all blocks of all passes
+  int kg0, kg1;   // output channel groups of its pass
+  int unit;       // of all (block, kg) units, the first one of this block
+  bool first;     // of its pass
   int th, tw, tiles, q;
   int iy0, ix0, ry0, rx0, nrows, ncols;
   int cy0, cx0, crows, ccols;
@@ -62,10 +65,16 @@ inline int q_of(const Instr& ins, int by, int bx) {
   return ins.q_count[2 * row + column];
 }
 
-inline Block block_of(const Instr& ins, int by, int bx) {
+inline int passes(const Instr& ins) { return ceil_div(ins.kgs, ins.pass_kgs); }
+
+inline Block block_of(const Instr& ins, int pass, int by, int bx) {
   const Span y = row_span(ins, by), x = column_span(ins, bx);
   Block b;
-  b.index = by * ins.blocks_x + bx;
+  const int blocks = ins.blocks_y * ins.blocks_x, place = by * ins.blocks_x + bx;
+  b.index = pass * blocks + place;
+  b.kg0 = pass * ins.pass_kgs, b.kg1 = imin(b.kg0 + ins.pass_kgs, ins.kgs);
+  b.first = place == 0;
+  b.unit = b.kg0 * blocks + place * (b.kg1 - b.kg0);
   b.th = y.tiles, b.tw = x.tiles, b.tiles = y.tiles * x.tiles, b.q = q_of(ins, by, bx);
   b.iy0 = y.i0, b.ix0 = x.i0, b.ry0 = y.r0, b.rx0 = x.r0, b.nrows = y.n, b.ncols = x.n;
   b.cy0 = y.c0, b.cx0 = x.c0, b.crows = y.cn, b.ccols = x.cn;

@@ -26,7 +26,7 @@ inline void post(const Instr& ins, const Block& b, int kg, const Param* params, 
                  Quad& quad, OutBuffer& obuf) {
 #pragma HLS PIPELINE II = 1
   if (in.drop) return;
-  const int half = out_half(ins, b, kg);
+  const int half = out_half(b, kg);
   const int from = ins.residual ? half + (in.oy * b.ccols + in.ox) * kBlocksOut + in.kb : 0;
   const int oy = ins.pool ? in.oy / 2 : in.oy, ox = ins.pool ? in.ox / 2 : in.ox;
   const bool emit = !ins.pool || in.quad_last;

@@ -8,14 +8,12 @@ namespace subrow {
 // Output and residual buffer: two halves, by the parity of the (block, kg) unit.
 using OutBuffer = ActWord[kOutWords];
 
-inline int out_half(const Instr& ins, const Block& b, int kg) {
-  return ((b.index * static_cast<int>(ins.kgs) + kg) & 1) * (kOutWords / 2);
-}
+inline int out_half(const Block& b, int kg) { return ((b.unit + kg - b.kg0) & 1) * (kOutWords / 2); }
 
 // act: the arena. Returns the words read.
 inline uint64_t rfetch(const Instr& ins, const Block& b, int kg, const ActWord* act, OutBuffer& rbuf) {
   const uint64_t base = ins.res_offset / kSubRow, row_words = ins.res_row_bytes / kSubRow;
-  const int half = out_half(ins, b, kg), blocks = live_blocks(ins, kg);
+  const int half = out_half(b, kg), blocks = live_blocks(ins, kg);
   for (int y = 0; y < b.crows; ++y) {
     for (int kb = 0; kb < blocks; ++kb) {
       const uint64_t column = static_cast<uint64_t>(kg * kBlocksOut + kb) * ins.conv_w + b.cx0;

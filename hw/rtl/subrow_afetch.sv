@@ -50,7 +50,7 @@ module subrow_afetch #(
   assign cmd_ready_o = state_q == StIdle;
 
   // ---- requests ----
-  logic bl_valid, bl_next, bl_last, desc_ready, desc_valid, desc_pop, whole_q;
+  logic bl_valid, bl_next, bl_last, pass_end, desc_ready, desc_valid, desc_pop, whole_q;
   logic [11:0] ry0, nrows, rx0, ncols;
   logic [15:0] block_q;           // blocks asked for
   logic [11:0] y_q, row_q, cb_q;
@@ -74,6 +74,8 @@ module subrow_afetch #(
       .last_y_o(),
       .last_x_o(),
       .last_o  (bl_last),
+      .pass_end_o(pass_end),
+      .kgs_o   (),
       .half_o  (),
       .by_o    (),
       .bx_o    (),
@@ -138,6 +140,10 @@ module subrow_afetch #(
       seg_addr_q <= y_addr_q + {{28 - WordLsb{1'b0}}, rx0, {WordLsb{1'b0}}};
       row_q <= '0;
       cb_q <= '0;
+    end
+    if (bl_next && pass_end) begin
+      y_q      <= '0;
+      y_addr_q <= act_base_i + {8'd0, cmd_q.in_offset};
     end
     if (ask) begin
       req_addr_q  <= seg_addr_q;

@@ -86,7 +86,7 @@ module subrow_array
   logic [3:0] g_last_q;
   logic [4:0] j_last_q;
   logic [15:0] red_last_q, v_words_q, v_kstep_q, chunk_q;
-  logic [11:0] kg_last_q;
+  logic [11:0] kg_last_q, pass_kgs_q, kg_left_q;  // the last two: groups of a pass; from this pass's first on
   logic [9:0] by_last_q, bx_last_q;
   logic [3:0][11:0] q_last_q;
 
@@ -99,11 +99,12 @@ module subrow_array
   logic [4:0] j_q;
   logic [1:0] step_q;  // direct: lane of the weight word
   logic [15:0] v_addr_q, v_group_q, v_kg_q;  // address, first word of (q, g), offset of kg
-  logic [23:0] w_ptr_q, w_chunk_q, w_layer_q, w_free_q;  // word of the step, first word of chunk, of the layer
+  logic [23:0] w_ptr_q, w_chunk_q, w_pass_q, w_free_q;  // word of the step, first word of chunk, of the pass
   logic [15:0] q_done_q, q_block_q, unit_q, v_free_q;  // tile groups before this one, before this block; units; blocks
   logic [$clog2(Nk)-1:0] hold_q;  // cycles until a last step may follow the previous one
 
-  logic j_end, wi_end, group_end, g_end, unit_end, q_end, kg_end, bx_end, by_end, block_end, layer_end;
+  logic j_end, wi_end, group_end, g_end, unit_end, q_end, kg_end, bx_end, by_end, block_end;
+  logic pass_end, pass_last, layer_end;
   assign bx_end    = bx_q == bx_last_q;
   assign by_end    = by_q == by_last_q;
   assign j_end     = j_q == j_last_q;
@@ -114,7 +115,9 @@ module subrow_array
   assign group_end = j_end & wi_end;
   assign unit_end  = group_end & g_end;
   assign block_end = unit_end & q_end & kg_end;
-  assign layer_end = block_end & bx_end & by_end;
+  assign pass_end  = block_end & bx_end & by_end;
+  assign pass_last = kg_left_q <= pass_kgs_q;
+  assign layer_end = pass_end & pass_last;
 
   logic in_ok, w_ok, out_ok, issue, start;
   logic [15:0] unit_lead;
@@ -139,6 +142,8 @@ module subrow_array
 
   logic [23:0] w_next_chunk;
   logic [15:0] v_next_group, v_next_kg;
+  logic [11:0] next_left;
+  assign next_left    = kg_left_q - pass_kgs_q;
   assign w_next_chunk = w_chunk_q + 24'(chunk_q);
   assign v_next_kg    = kg_end ? '0 : v_kg_q + v_kstep_q;
   assign v_next_group = v_group_q + v_words_q;
@@ -154,10 +159,15 @@ module subrow_array
       v_words_q  <= cmd.v_words;
       v_kstep_q  <= cmd.v_kstep;
       chunk_q    <= cmd.chunk_words;
-      kg_last_q  <= cmd.kgs - 12'd1;
+      pass_kgs_q <= cmd.pass_kgs;
+      kg_left_q  <= cmd.kgs;
+      kg_last_q  <= cmd.pass_kgs - 12'd1;
       by_last_q  <= cmd.blocks_y - 10'd1;
       bx_last_q  <= cmd.blocks_x - 10'd1;
       for (int unsigned i = 0; i < 4; i++) q_last_q[i] <= cmd.q_count[i] - 12'd1;
+    end else if (issue && pass_end) begin
+      kg_left_q <= next_left;
+      if (next_left < pass_kgs_q) kg_last_q <= next_left - 12'd1;
     end
   end
 
@@ -167,7 +177,7 @@ module subrow_array
       {run_q, half_q} <= '0;
       {by_q, bx_q, kg_q, q_q, g_q, wi_q, j_q, step_q} <= '0;
       {v_addr_q, v_group_q, v_kg_q} <= '0;
-      {w_ptr_q, w_chunk_q, w_layer_q, w_free_q} <= '0;
+      {w_ptr_q, w_chunk_q, w_pass_q, w_free_q} <= '0;
       {q_done_q, q_block_q, unit_q, v_free_q} <= '0;
       hold_q <= '0;
     end else begin
@@ -214,12 +224,12 @@ module subrow_array
           q_block_q <= q_done_q + 1'b1;
           bx_q      <= bx_end ? '0 : bx_q + 1'b1;
           if (bx_end) by_q <= by_end ? '0 : by_q + 1'b1;
-          if (layer_end) begin
-            w_free_q  <= w_next_chunk;
-            w_layer_q <= w_next_chunk;
+          if (pass_end) begin
+            w_free_q <= w_next_chunk;
+            w_pass_q <= w_next_chunk;
           end else if (resident_q) begin
-            w_ptr_q   <= w_layer_q;
-            w_chunk_q <= w_layer_q;
+            w_ptr_q   <= w_pass_q;
+            w_chunk_q <= w_pass_q;
           end
         end
       end

@@ -80,8 +80,8 @@ module subrow_awrite
   instr_t in_q;  // fields of other units stay unused
   /* verilator lint_on UNUSEDSIGNAL */
   state_e state_q;
-  logic load_q, blk_valid, blk_last, bx_last, blk_next;
-  logic [11:0] orows, ocols;
+  logic load_q, blk_valid, blk_last, bx_last, blk_next, pass_end;
+  logic [11:0] orows, ocols, kgs;
   wire start = cmd_valid_i && cmd_ready_o;
   assign cmd_ready_o = state_q == Idle;
   always_ff @(posedge clk_i) if (start) in_q <= cmd_data_i;
@@ -90,6 +90,7 @@ module subrow_awrite
   subrow_block_iter u_blocks (
       .clk_i, .rst_ni,
       .cmd_i(in_q), .load_i(load_q), .next_i(blk_next), .valid_o(blk_valid), .last_o(blk_last),
+      .pass_end_o(pass_end), .kgs_o(kgs),
       .last_y_o(), .last_x_o(bx_last), .half_o(), .by_o(), .bx_o(), .th_o(), .tw_o(), .q_o(),
       .iy0_o(), .ix0_o(), .ry0_o(), .nrows_o(), .rx0_o(), .ncols_o(),
       .cy0_o(), .crows_o(), .cx0_o(), .ccols_o(),
@@ -99,11 +100,12 @@ module subrow_awrite
 
   // ---- walk: one segment per cycle into the request register and the queue of the reader -----------------------------
   logic [15:0] unit_q;
-  logic [11:0] kg_q, left_q, kb_q, y_q;
-  // byte addresses: first row of the blocks below; this block's corner in channel group 0, in kg; this row, this segment
+  logic [11:0] kg_q, left_q, first_q, kb_q, y_q;  // first_q: as left_q, from the first group of the pass
+  // byte addresses: first row of the blocks below; this block's corner in the pass's first group, in kg; this row, this
+  // segment; the next pass
   logic [39:0] band_q, block_q, group_q;
-  logic [39:0] row_q, seg_q;
-  logic first_x_q;                 // bx is 0
+  logic [39:0] row_q, seg_q, pass_q;
+  logic first_x_q, corner_q;       // bx is 0; by, too
   logic [HalfBits-1:0] orow_q;     // first word of this row in the output buffer
   logic [4:0] rec_left_q;          // record words to send
   logic drained;
@@ -117,12 +119,13 @@ module subrow_awrite
   wire empty = orows == 12'd0 || ocols == 12'd0;
   wire kb_last = 32'(kb_q) == Cb - 1 || kb_q + 12'd1 == left_q;
   wire y_last = y_q + 12'd1 == orows;
-  wire kg_last = kg_q == in_q.kgs - 12'd1;
+  wire kg_last = kg_q == kgs - 12'd1;
   wire req_free = !req_v_q || wr_ready_i;
   wire step = state_q == Walk && queue_ready && req_free;
   wire walk_done = step && (empty || (kb_last && y_last));
   wire [39:0] row_bytes = {16'd0, in_q.out_row_bytes};
   wire [39:0] cb_bytes = 40'(in_q.out_w) << WordLsb;
+  wire [39:0] next_group = group_q + (40'(in_q.out_w) << GroupLsb);
   wire [39:0] next_row = row_q + row_bytes;
   assign seg_v = state_q == Walk && req_free;
   assign seg = '{
@@ -138,13 +141,15 @@ module subrow_awrite
     else if (walk_done) unit_q <= unit_q + 16'd1;
     if (load_q) begin
       first_x_q <= 1'b1;
+      corner_q <= 1'b1;
+      first_q <= in_q.out_cb;
       block_q <= act_base_i + {8'd0, in_q.out_offset};
     end
     case (state_q)
       Block: begin
         group_q <= block_q;
         kg_q <= '0;
-        left_q <= in_q.out_cb;
+        left_q <= first_q;
       end
       Unit: begin
         row_q <= group_q;
@@ -165,11 +170,14 @@ module subrow_awrite
       Next: begin
         kg_q <= kg_q + 12'd1;
         left_q <= left_q - 12'(Cb);
-        group_q <= group_q + (40'(in_q.out_w) << GroupLsb);
+        group_q <= next_group;
         if (first) band_q <= row_q;
         if (kg_last) begin
           first_x_q <= bx_last;
-          block_q <= !bx_last ? block_q + (40'(ocols) << WordLsb) : first ? row_q : band_q;
+          corner_q <= pass_end;
+          if (corner_q) pass_q <= next_group;
+          if (pass_end) first_q <= left_q - 12'(Cb);
+          block_q <= pass_end ? (corner_q ? next_group : pass_q) : !bx_last ? block_q + (40'(ocols) << WordLsb) : first ? row_q : band_q;
         end
       end
       default: ;

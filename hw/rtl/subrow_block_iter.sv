@@ -1,4 +1,4 @@
-// Walks the blocks of one instruction in loop-nest order (by, then bx) and gives the geometry of each.
+// Walks the blocks of one instruction in loop-nest order (pass, by, bx) and gives the geometry of each.
 //
 // Contract: hold `cmd_i` stable from `load_i` until the last block is done. `load_i` starts at block (0,0), at any time.
 //   `valid_o` rises 4 cycles later; all outputs are then stable until `next_i`, which counts only while `valid_o` is
@@ -7,7 +7,8 @@
 // Outputs (docs/hardware.md, loop nest): th, tw: tiles; iy0, ix0: first input pixel, negative in the padding; ry0,
 //   nrows, rx0, ncols: input rows and columns inside the image; q: tile groups; cy0, crows, cx0, ccols: output pixels
 //   before pooling, clipped to conv_h x conv_w; oy0, orows, ox0, ocols: output pixels in memory, after pooling (these
-//   counts are 0 when a pooled layer's last odd row or column is all that the block has); half: block parity.
+//   counts are 0 when a pooled layer's last odd row or column is all that the block has); half: block parity;
+//   kgs: output channel groups of the pass; pass_end: last block of the pass; last: of the layer.
 // Parameters: none. Cost: about 250 registers, adders of 16 bits, no multiplier.
 module subrow_block_iter (
     input  logic                      clk_i,
@@ -19,6 +20,8 @@ module subrow_block_iter (
     output logic                      last_y_o,  // by is the last one
     output logic                      last_x_o,  // bx is the last one
     output logic                      last_o,    // last block of the layer
+    output logic                      pass_end_o,
+    output logic               [11:0] kgs_o,
     output logic                      half_o,
     output logic               [ 9:0] by_o,
     output logic               [ 9:0] bx_o,
@@ -67,6 +70,8 @@ module subrow_block_iter (
   logic [1:0][11:0] r0_q, n_q, cn_q, on_q;
   logic [1:0][15:0] i1_q;
   logic half_q;
+  logic [11:0] kg_left_q, kgs_q;  // channel groups from the pass's first to the layer's last; of the pass
+  logic pass_last;
   logic [2:0] phase_q;            // 0 idle, 1..3 stages, 4 valid
   logic [1:0] is_last, is_last_yx;
   assign is_last_yx = {is_last[0], is_last[1]};
@@ -77,7 +82,7 @@ module subrow_block_iter (
     logic [12:0] c_left, o_left, o_span;
     logic step, init;
     assign is_last[a] = pos_q[a] + 10'd1 == blocks[a];
-    assign init = load_i || (a == 1 && is_last[1]);
+    assign init = load_i || is_last[a];
     assign step = load_i || (a == 1 || is_last[1]);
     assign span = m4 ? {1'b0, t_q[a], 2'b0} : {2'b0, t_q[a], 1'b0};
     assign reach = s2 ? {2'b0, span - 13'd1, 1'b0} : {3'b0, span - 13'd1};
@@ -135,6 +140,9 @@ module subrow_block_iter (
     end else if (phase_q != 3'd0) begin
       phase_q <= phase_q + 3'd1;
     end
+    if (load_i) kg_left_q <= cmd_i.kgs;
+    else if (next_i && valid_o && pass_end_o) kg_left_q <= kg_left_q - cmd_i.pass_kgs;
+    if (phase_q == 3'd1) kgs_q <= pass_last ? kg_left_q : cmd_i.pass_kgs;
     if (load_i) half_q <= 1'b0;
     else if (next_i && valid_o) half_q <= !half_q;
   end
@@ -142,7 +150,10 @@ module subrow_block_iter (
   assign valid_o  = phase_q == 3'd4;
   assign last_y_o = is_last[0];
   assign last_x_o = is_last[1];
-  assign last_o   = &is_last;
+  assign pass_last = kg_left_q <= cmd_i.pass_kgs;
+  assign pass_end_o = &is_last;
+  assign last_o   = &is_last && pass_last;
+  assign kgs_o    = kgs_q;
   assign half_o   = half_q;
   assign q_o      = cmd_i.q_count[is_last_yx];
   assign by_o     = pos_q[0];

@@ -84,6 +84,8 @@ module subrow_itrans
     .last_y_o(),
     .last_x_o(),
     .last_o  (blk_last),
+    .pass_end_o(),
+    .kgs_o   (),
     .half_o  (blk_half),
     .by_o    (),
     .bx_o    (),

@@ -90,7 +90,7 @@ module subrow_otrans
   always_ff @(posedge clk_i) if (start) in_q <= cmd_data_i;
 
   // ---- walk --------------------------------------------------------------------------------------------------------
-  logic load_q, blk_valid, blk_last, blk_next;
+  logic load_q, blk_valid, blk_last, blk_next, pass_end;
   logic [9:0] th, tw;
   logic [11:0] crows, ccols, orows, ocols;
   logic [3:0] g_q;
@@ -98,7 +98,8 @@ module subrow_otrans
   logic [KbBits-1:0] kb_q;
   logic [4:0] n_q;
   logic [9:0] ty_q, tx_q;
-  logic [11:0] kg_q, left_q;  // output channel group; channel blocks from it to the last
+  logic [11:0] kgs, kg_q;        // output channel groups of the pass; the one at work
+  logic [11:0] left_q, first_q;  // channel blocks to the last: from this group, from the first of the pass
   logic [15:0] unit_q;
   logic adv;
 
@@ -106,6 +107,7 @@ module subrow_otrans
   subrow_block_iter u_blocks (
       .clk_i, .rst_ni,
       .cmd_i(in_q), .load_i(load_q), .next_i(blk_next), .valid_o(blk_valid), .last_o(blk_last),
+      .pass_end_o(pass_end), .kgs_o(kgs),
       .last_y_o(), .last_x_o(), .half_o(), .by_o(), .bx_o(), .th_o(th), .tw_o(tw), .q_o(),
       .iy0_o(), .ix0_o(), .ry0_o(), .nrows_o(), .rx0_o(), .ncols_o(),
       .cy0_o(), .crows_o(crows), .cx0_o(), .ccols_o(ccols),
@@ -119,7 +121,7 @@ module subrow_otrans
   wire tx_last = tx_q == tw - 10'd1;
   wire tile_last = tx_last && ty_q == th - 10'd1;
   wire n_last = 32'(n_q) == Tiles - 1 || tile_last;
-  wire kg_last = kg_q == in_q.kgs - 12'd1;
+  wire kg_last = kg_q == kgs - 12'd1;
   wire tile_done = issue && g_last && kb_last;
   assign blk_next = tile_done && tile_last && kg_last;
 
@@ -142,6 +144,7 @@ module subrow_otrans
     if (load_q) begin
       {g_q, phase_q, kb_q, n_q, ty_q, tx_q, kg_q} <= '0;
       left_q <= in_q.out_cb;
+      first_q <= in_q.out_cb;
     end else if (issue) begin
       g_q <= g_last ? 4'd0 : g_q + 4'd1;
       phase_q <= g_last || phase_q == (f4 ? 2'd2 : 2'd1) ? 2'd0 : phase_q + 2'd1;
@@ -153,7 +156,8 @@ module subrow_otrans
       end
       if (tile_done && tile_last) begin
         kg_q <= kg_last ? 12'd0 : kg_q + 12'd1;
-        left_q <= kg_last ? in_q.out_cb : left_q - 12'(Cb);
+        left_q <= kg_last && !pass_end ? first_q : left_q - 12'(Cb);
+        if (kg_last && pass_end) first_q <= left_q - 12'(Cb);
       end
     end
   end

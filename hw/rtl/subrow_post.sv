@@ -82,7 +82,7 @@ module subrow_post
   localparam int unsigned ProdBits = SBits + 16;
 
   typedef struct packed {
-    logic                 layer_last;
+    logic                 pass_last;
     logic                 unit_last;
     logic                 write;
     logic                 quad_first;
@@ -102,8 +102,8 @@ module subrow_post
   /* verilator lint_off UNUSEDSIGNAL */
   instr_t in_q;  // fields of other units stay unused
   /* verilator lint_on UNUSEDSIGNAL */
-  logic run_q, load_q, blk_valid, blk_last, blk_next;
-  logic [11:0] ccols, ocols, kg_q;
+  logic run_q, load_q, blk_valid, blk_last, blk_next, pass_end;
+  logic [11:0] ccols, ocols, kgs, kg_q;
   logic [15:0] unit_q, ready_q;
   logic [23:0] ptr_q, free_q;  // parameter group in use, first one not released
   logic [Last:1] v_q;
@@ -116,6 +116,7 @@ module subrow_post
   subrow_block_iter u_blocks (
       .clk_i, .rst_ni,
       .cmd_i(in_q), .load_i(load_q), .next_i(blk_next), .valid_o(blk_valid), .last_o(blk_last),
+      .pass_end_o(pass_end), .kgs_o(kgs),
       .last_y_o(), .last_x_o(), .half_o(), .by_o(), .bx_o(), .th_o(), .tw_o(), .q_o(),
       .iy0_o(), .ix0_o(), .ry0_o(), .nrows_o(), .rx0_o(), .ncols_o(),
       .cy0_o(), .crows_o(), .cx0_o(), .ccols_o(ccols),
@@ -126,7 +127,7 @@ module subrow_post
   meta_t y_meta;
   assign y_meta = y_meta_i;
   wire pool = in_q.pool[0];
-  wire kg_last = kg_q == in_q.kgs - 12'd1;
+  wire kg_last = kg_q == kgs - 12'd1;
   wire take = y_valid_i && y_ready_o;
   wire unit_done = take && y_meta.unit_last;
   assign y_ready_o = run_q && blk_valid && (unit_q - o_free_i) < 16'd2 && p_wptr_i != ptr_q &&
@@ -152,11 +153,11 @@ module subrow_post
       if (start) ready_q <= '0;
       else if (v_q[Last] && c_q[Last].unit_last) ready_q <= ready_q + 16'd1;
       if (unit_done) begin
-        if (in_q.resident[0] && kg_last && !blk_last) ptr_q <= ptr_q - {12'd0, in_q.kgs} + 24'd1;
+        if (in_q.resident[0] && kg_last && !pass_end) ptr_q <= ptr_q - {12'd0, kgs} + 24'd1;
         else ptr_q <= ptr_q + 24'd1;
       end
-      if (v_q[3] && in_q.resident[0] && c_q[3].layer_last) free_q <= free_q + {12'd0, in_q.kgs};
-      else if (v_q[3] && !in_q.resident[0] && c_q[3].unit_last) free_q <= free_q + 24'd1;
+      // A unit takes at least four transfers, so ptr_q still shows the group behind the released ones.
+      if (v_q[3] && (in_q.resident[0] ? c_q[3].pass_last : c_q[3].unit_last)) free_q <= ptr_q;
     end
     if (start) in_q <= cmd_data_i;
     if (start) kg_q <= '0;
@@ -180,7 +181,7 @@ module subrow_post
     else v_q <= {v_q[Last-1:1], take};
     // 1: coordinates
     c_q[1] <= '{
-        layer_last: y_meta.unit_last && kg_last && blk_last,
+        pass_last: y_meta.unit_last && kg_last && pass_end,
         unit_last: y_meta.unit_last,
         write: !y_meta.drop && (!pool || y_meta.quad_last),
         quad_first: y_meta.quad_first,

@@ -56,11 +56,11 @@ module subrow_rfetch #(
   assign cmd_ready_o = state_q == StIdle;
 
   // ---- requests ----
-  logic bl_valid, bl_next, bl_last, desc_ready, desc_valid, desc_pop;
-  logic [11:0] cy0, crows, cx0, ccols;
+  logic bl_valid, bl_next, bl_last, pass_end, corner_q, desc_ready, desc_valid, desc_pop;
+  logic [11:0] cy0, crows, cx0, ccols, kgs;
   logic [15:0] unit_q, credit_used;  // units asked for
-  logic [11:0] y_q, row_q, kg_q, kb_left_q, kb_q, kb_count;
-  logic [39:0] y_addr_q, unit_addr_q, row_addr_q, seg_addr_q;
+  logic [11:0] y_q, row_q, kg_q, kb_left_q, kb_first_q, kb_q, kb_count;  // kb_first_q: kb_left_q of the pass's first
+  logic [39:0] y_addr_q, pass_addr_q, unit_addr_q, next_unit, row_addr_q, seg_addr_q;
   logic credit, ask, row_done, unit_done;
   logic unit_end_q;               // a unit's last word is being written
   logic req_valid_q;
@@ -77,6 +77,8 @@ module subrow_rfetch #(
       .last_y_o(),
       .last_x_o(),
       .last_o  (bl_last),
+      .pass_end_o(pass_end),
+      .kgs_o   (kgs),
       .half_o  (),
       .by_o    (),
       .bx_o    (),
@@ -106,7 +108,8 @@ module subrow_rfetch #(
   assign ask = state_q == StAsk && (!req_valid_q || req_ready_i);
   assign row_done = kb_q + 12'd1 == kb_count;
   assign unit_done = ask && row_done && row_q + 12'd1 == crows;
-  assign bl_next = unit_done && kg_q + 12'd1 == cmd_q.kgs;
+  assign bl_next = unit_done && kg_q + 12'd1 == kgs;
+  assign next_unit = unit_addr_q + {{28 - GroupLsb{1'b0}}, cmd_q.conv_w, {GroupLsb{1'b0}}};
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -130,6 +133,8 @@ module subrow_rfetch #(
       unit_q   <= '0;
       y_q      <= '0;
       y_addr_q <= act_base_i + {8'd0, cmd_q.res_offset};
+      corner_q <= 1'b1;
+      kb_first_q <= cmd_q.out_cb;
     end
     if (state_q == StSeek) begin
       if (y_q != cy0) begin
@@ -138,7 +143,7 @@ module subrow_rfetch #(
       end
       unit_addr_q <= y_addr_q + {{28 - WordLsb{1'b0}}, cx0, {WordLsb{1'b0}}};
       kg_q <= '0;
-      kb_left_q <= cmd_q.out_cb;
+      kb_left_q <= kb_first_q;
     end
     if (state_q == StUnit) begin
       if (credit) unit_q <= unit_q + 16'd1;
@@ -150,7 +155,16 @@ module subrow_rfetch #(
     if (unit_done) begin
       kg_q <= kg_q + 12'd1;
       kb_left_q <= kb_left_q - 12'(Blocks);
-      unit_addr_q <= unit_addr_q + {{28 - GroupLsb{1'b0}}, cmd_q.conv_w, {GroupLsb{1'b0}}};
+      unit_addr_q <= next_unit;
+    end
+    if (bl_next) begin  // block (0, 0) knows where the next pass begins
+      if (corner_q) pass_addr_q <= next_unit;
+      corner_q <= pass_end;
+      if (pass_end) begin
+        y_q <= '0;
+        y_addr_q <= corner_q ? next_unit : pass_addr_q;
+        kb_first_q <= kb_left_q - 12'(Blocks);
+      end
     end
     if (ask) begin
       req_addr_q  <= seg_addr_q;

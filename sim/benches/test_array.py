@@ -26,7 +26,7 @@ class Case:
     def __init__(self, golden: Golden, instr: Instruction, rand: random.Random) -> None:
         hw, rng_np = golden.hw, np.random.default_rng(rand.getrandbits(64))
         self.instr, self.blocks, self.groups = instr, list(blocks(instr)), groups(instr)
-        self.issues = sum(b.q for b in self.blocks) * instr.kgs * self.groups * steps(instr)
+        self.issues = sum(b.q * b.kgs for b in self.blocks) * self.groups * steps(instr)
         shape = (instr.chunk_words, 4, hw.channels)
         limit = min(1 << (hw.u_bits - 1), ((1 << (hw.acc_bits - 1)) - 1) // (hw.v_max * steps(instr)))
         high = min(limit, hw.u_max)
@@ -42,7 +42,7 @@ class Case:
             vbuf[:, base : base + used] = rng_np.integers(-hw.v_max, hw.v_max + 1, (hw.tiles, used, 4, hw.sub_row))
             self.v_words.append(pack_rows(vbuf[:, base : base + used].transpose(1, 0, 2, 3), hw.v_bits))
             self.golden += [golden.array(instr, vbuf, u[kg], idx[kg], b, kg, q)
-                            for kg in range(instr.kgs) for q in range(b.q)]
+                            for kg in b.groups for q in range(b.q)]
 
     @property
     def passes(self) -> int:

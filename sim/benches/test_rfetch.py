@@ -26,7 +26,7 @@ async def rfetch(dut, pattern: str):
         if not instr.residual:
             return [], [], []
         for b in blocks(instr):
-            for kg in range(instr.kgs):
+            for kg in b.groups:
                 words = golden.rfetch(instr, arena, b, kg)
                 half, cb = len(ends) % 2 * hw.out_words // 2, hw.channel_blocks
                 for oy in range(b.crows):
@@ -39,7 +39,7 @@ async def rfetch(dut, pattern: str):
 
     def layers(golden: Golden, rand: random.Random) -> Iterator[Instruction]:
         d = directed(golden.hw)
-        names = ("f2_blocks", "f4_small", "direct_1x1_s2", "f2_pool")
+        names = ("f2_blocks", "f2_passes", "f4_small", "direct_1x1_s2", "f2_pool")
         yield from with_random(golden, rand, [d[n] for n in names], residual=1)
         yield d["f2_dense"]  # no residual: nothing happens
         yield d["f4_rows"]

@@ -89,7 +89,7 @@ class Golden:
         """{(bank, address): activation word}"""
         hw, ins = self.hw, at_zero(instr).encode()
         values, mask = self._written((8, hw.act_words, hw.sub_row), np.int8, lambda out: self._lib.afetch(
-            ins, arena.ctypes.data, arena.size, b.by, b.bx, out))
+            ins, arena.ctypes.data, arena.size, b.by, b.bx, b.kg0, out))
         return self._result({(a[0], a[1]): w for a, w in self._words(values, mask, 2, 8).items()})
 
     def rfetch(self, instr: Instruction, arena: Bytes, b: Block, kg: int) -> dict[int, int]:
@@ -114,7 +114,7 @@ class Golden:
         hw, ins = self.hw, at_zero(instr).encode()
         shape = (hw.tiles, hw.v_words, 4, hw.sub_row)
         values, mask = self._written(shape, np.int16, lambda out: self._lib.itrans(
-            ins, abuf.ctypes.data, b.by, b.bx, out))
+            ins, abuf.ctypes.data, b.by, b.bx, b.kg0, out))
         return self._result({(a[0], a[1]): w for a, w in self._words(values, mask, 2, hw.v_bits).items()})
 
     def array(self, instr: Instruction, vbuf: NDArray[np.int16], u: NDArray[np.int16], idx: NDArray[np.uint8],

@@ -41,10 +41,11 @@ def layer(hw: HwConfig, h: int, w: int, c: int, k: int, *, tile_kind: int = F4, 
     v_words = in_cb * window[0] * window[1]
     red_words = v_words // kgs if grouped else v_words
     steps = red_words * sub_s
+    pass_kgs = kgs if grouped or not fields.get("resident") else min(int(str(fields.pop("pass_kgs", kgs))), kgs)
     values: dict[str, object] = dict(
         opcode=OPCODE_LAYER, tile=tile_kind, stride=stride, sub_s=sub_s, in_h=h, in_w=w, in_cb=in_cb, conv_h=conv_h,
-        conv_w=conv_w, out_h=conv_h // factor, out_w=conv_w // factor, out_cb=out_cb, kgs=kgs, kernel_h=window[0],
-        kernel_w=window[1], pad_top=pad_h, pad_left=pad_w, in_row_bytes=in_cb * w * L,
+        conv_w=conv_w, out_h=conv_h // factor, out_w=conv_w // factor, out_cb=out_cb, kgs=kgs, pass_kgs=pass_kgs,
+        kernel_h=window[0], kernel_w=window[1], pad_top=pad_h, pad_left=pad_w, in_row_bytes=in_cb * w * L,
         out_row_bytes=out_cb * (conv_w // factor) * L, res_row_bytes=out_cb * conv_w * L, v_words=v_words,
         red_words=red_words, v_kstep=red_words if grouped else 0,
         chunk_words=-(-steps // 4) if tile_kind == D else t.groups * steps, block_th=th, block_tw=tw, blocks_y=by,
@@ -56,8 +57,11 @@ def layer(hw: HwConfig, h: int, w: int, c: int, k: int, *, tile_kind: int = F4, 
 
 @dataclass(frozen=True)
 class Block:
-    """One block, in the names of docs/hardware.md; `half`: its parity."""
+    """One block, in the names of docs/hardware.md; `half`: its parity; kg0, kgs: channel groups of its pass."""
 
+    kg0: int
+    kgs: int
+    pass_end: bool  # the last block of its pass
     by: int
     bx: int
     half: int
@@ -85,6 +89,11 @@ class Block:
     def tiles(self) -> int:
         return self.th * self.tw
 
+    @property
+    def groups(self) -> range:
+        """Output channel groups of its pass."""
+        return range(self.kg0, self.kg0 + self.kgs)
+
 
 def groups(instr: Instruction) -> int:
     return tile(TileKind(instr.tile)).groups
@@ -92,30 +101,35 @@ def groups(instr: Instruction) -> int:
 
 def blocks(instr: Instruction) -> Iterator[Block]:
     """The loop nest, word by word."""
+    number = 0
+    for kg0 in range(0, instr.kgs, instr.pass_kgs):
+        for by in range(instr.blocks_y):
+            for bx in range(instr.blocks_x):
+                yield _block(instr, (kg0, min(instr.pass_kgs, instr.kgs - kg0)), by, bx, number % 2)
+                number += 1
+
+
+def _block(instr: Instruction, groups: tuple[int, int], by: int, bx: int, half: int) -> Block:
     m, s, f = tile(TileKind(instr.tile)).m, instr.stride, 2 if instr.pool else 1
     ext_h, ext_w = (instr.kernel_h, instr.kernel_w) if instr.tile == D else (3, 3)
     rows, columns = -(-instr.conv_h // m), -(-instr.conv_w // m)
-    for by in range(instr.blocks_y):
-        for bx in range(instr.blocks_x):
-            last_y, last_x = by == instr.blocks_y - 1, bx == instr.blocks_x - 1
-            th, tw = min(instr.block_th, rows - by * instr.block_th), min(instr.block_tw, columns - bx * instr.block_tw)
-            iy0 = by * instr.block_th * m * s - instr.pad_top
-            ix0 = bx * instr.block_tw * m * s - instr.pad_left
-            ry0, rx0 = max(iy0, 0), max(ix0, 0)
-            cy0, cx0 = by * instr.block_th * m, bx * instr.block_tw * m
-            yield Block(
-                by, bx, (by * instr.blocks_x + bx) % 2, last_y, last_x, th, tw, iy0, ix0, ry0, rx0,
-                min(iy0 + (th * m - 1) * s + ext_h, instr.in_h) - ry0,
-                min(ix0 + (tw * m - 1) * s + ext_w, instr.in_w) - rx0, instr.q_count[2 * last_y + last_x], cy0, cx0,
-                min(th * m, instr.conv_h - cy0), min(tw * m, instr.conv_w - cx0), cy0 // f, cx0 // f,
-                min(th * m // f, instr.out_h - cy0 // f), min(tw * m // f, instr.out_w - cx0 // f),
-            )
+    last_y, last_x = by == instr.blocks_y - 1, bx == instr.blocks_x - 1
+    th, tw = min(instr.block_th, rows - by * instr.block_th), min(instr.block_tw, columns - bx * instr.block_tw)
+    iy0, ix0 = by * instr.block_th * m * s - instr.pad_top, bx * instr.block_tw * m * s - instr.pad_left
+    ry0, rx0 = max(iy0, 0), max(ix0, 0)
+    cy0, cx0 = by * instr.block_th * m, bx * instr.block_tw * m
+    return Block(
+        *groups, last_y and last_x, by, bx, half, last_y, last_x, th, tw, iy0, ix0, ry0, rx0,
+        min(iy0 + (th * m - 1) * s + ext_h, instr.in_h) - ry0, min(ix0 + (tw * m - 1) * s + ext_w, instr.in_w) - rx0,
+        instr.q_count[2 * last_y + last_x], cy0, cx0, min(th * m, instr.conv_h - cy0), min(tw * m, instr.conv_w - cx0),
+        cy0 // f, cx0 // f, min(th * m // f, instr.out_h - cy0 // f), min(tw * m // f, instr.out_w - cx0 // f),
+    )  # fmt: skip
 
 
 def units(instr: Instruction) -> Iterator[tuple[Block, int]]:
     """(block, kg) in the order of the engine."""
     for block in blocks(instr):
-        for kg in range(instr.kgs):
+        for kg in block.groups:
             yield block, kg
 
 
@@ -140,6 +154,8 @@ def directed(hw: HwConfig) -> dict[str, Instruction]:
         "f2_dense": layer(hw, 8, 8, L, Pk, tile_kind=F2, resident=1, implicit_index=1, sub_s=L),
         "f2_blocks": layer(hw, 11, 9, L - 1, Pk + L, tile_kind=F2, block=(2, 3), residual=1, resident=1),
         "f2_pool": layer(hw, 7, 5, 2 * L, Pk + 1, tile_kind=F2, block=(4, 2), pool=1, residual=1, sub_s=1),
+        "f2_passes": layer(hw, 11, 9, L, 3 * Pk, tile_kind=F2, block=(2, 3), residual=1, resident=1, pass_kgs=2),
+        "f4_passes": layer(hw, 9, 8, L + 1, 2 * Pk + 1, block=(1, 2), pool=1, resident=1, sub_s=1, pass_kgs=1),
         "f2_valid": layer(hw, 10, 9, L, 1, tile_kind=F2, pad=0, block=(2, 2), sub_s=3),
         "direct_3x3_s2": layer(hw, 11, 14, 2 * L, Pk, tile_kind=D, kernel=(3, 3), stride=2, block=(2, 2)),
         "direct_7x7_s2": layer(hw, 13, 13, 3, Pk, tile_kind=D, kernel=(7, 7), stride=2, block=(1, 2), sub_s=1),
@@ -167,14 +183,14 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
         if min(size) < 1 + pool:
             continue
         chosen: dict[str, Any] = dict(
-            pool=pool, residual=rand.randint(0, 1), resident=rand.randint(0, 1), implicit_index=implicit,
-            layer_id=rand.randrange(1 << 15), ev=[rand.randint(0, 7) for _ in range(36)],
+            pass_kgs=rand.randint(1, 3), pool=pool, residual=rand.randint(0, 1), resident=rand.randint(0, 1),
+            implicit_index=implicit, layer_id=rand.randrange(1 << 15), ev=[rand.randint(0, 7) for _ in range(36)],
             em=[rand.randint(0, 4) for _ in range(36)],
         )
         instr = layer(hw, h, w, rand.randint(1, 3 * L), rand.randint(1, 3 * hw.channels), tile_kind=kind,
                       kernel=kernel, stride=stride, pad=pad, block=(rand.randint(1, 3), rand.randint(1, 3)),
                       sub_s=rand.choice((1, 2, rand.randint(1, L))), **{**chosen, **fields})
-        small = instr.kgs * groups(instr) * steps(instr) * sum(b.q for b in blocks(instr)) <= 4000
+        small = groups(instr) * steps(instr) * sum(b.q * b.kgs for b in blocks(instr)) <= 4000
         seen = all(b.nrows > 0 and b.ncols > 0 for b in blocks(instr))
         if small and seen and not refusal(instr):
             return instr

@@ -33,6 +33,7 @@ class Shape:
     sub_s: int = 8
     implicit: bool = False
     resident: bool = True
+    pass_kgs: int = 4096  # most output channel groups of a pass, where weights stay
     residual: bool = False
     pool: bool = False
     stride: int = 1
@@ -177,7 +178,9 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     ins = Instruction(fields | {
         "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "resident": int(shape.resident),
         "residual": int(shape.residual), "pool": int(shape.pool), "stride": shape.stride, "sub_s": shape.sub_s,
-        "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs, "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],
+        "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
+        "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
+        "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],
         "in_row_bytes": in_cb * shape.w * lanes, "out_row_bytes": out_cb * int(str(fields["out_w"])) * lanes,
         "res_row_bytes": out_cb * int(str(fields["conv_w"])) * lanes if shape.residual else 0,
         "v_words": v_words, "red_words": red, "v_kstep": red if shape.grouped else 0, "chunk_words": len(words[0]),

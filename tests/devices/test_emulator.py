@@ -25,6 +25,8 @@ SHAPES = {
     "f2-blocks-pool": Shape(tile=1, channels=16, outputs=24, h=11, w=13, pad=1, pool=True, block=(2, 3), sub_s=3,
                             resident=False, em=(0, 2)),
     "f2-residual": Shape(tile=1, channels=16, outputs=16, h=10, w=6, pad=1, residual=True, block=(3, 2), sub_s=4),
+    "f2-passes": Shape(tile=1, channels=16, outputs=76, h=9, w=11, pad=1, sub_s=3, block=(2, 3), pass_kgs=2,
+                       residual=True, pool=True),
     "f2-grouped": Shape(tile=1, channels=32, outputs=32, pad=1, grouped=True, sub_s=4),
     "f4": Shape(tile=2, pad=1, ev=(0, 6)),
     "f4-sparse-blocks": Shape(tile=2, channels=16, outputs=16, h=14, w=10, sub_s=2, pad=1, ev=(1, 7), em=(0, 3),
@@ -159,7 +161,8 @@ BAD_FIELDS = [
     ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "tile"), ("stride", 0, "stride"),
     ("stride", 2, "stride"), ("stride", 3, "stride"), ("kernel_h", 3, "stride"), ("sub_s", 0, "sub_s"),
     ("sub_s", 9, "sub_s"), ("in_h", 0, "size is 0"), ("blocks_x", 0, "size is 0"), ("block_th", 0, "size is 0"),
-    ("out_h", 4095, "out_h"), ("kgs", 3, "kgs"), ("v_words", 7, "v_words"), ("red_words", 4096, "v_words"),
+    ("out_h", 4095, "out_h"), ("kgs", 3, "kgs"), ("pass_kgs", 3, "pass_kgs"), ("pass_kgs", 0, "size is 0"),
+    ("v_words", 7, "v_words"), ("red_words", 4096, "v_words"),
     ("v_kstep", 1, "v_words"), ("chunk_words", 65535, "chunk_words"), ("in_row_bytes", 8, "row size"),
     ("out_row_bytes", 1 << 20, "row size"), ("blocks_y", 3, "blocks_y"), ("q_count", (1, 1, 1, 1), "q_count"),
     ("pad_top", 63, "no input row"), ("act_min", 127, None), ("res_shift", 63, "shift"), ("layer_id", 1, "layer_id"),
@@ -295,8 +298,8 @@ def test_unit_functions_together_are_the_engine(hw_name: str, name: str) -> None
     for by in range(ins.blocks_y):
         for bx in range(ins.blocks_x):
             last = 2 * (by == ins.blocks_y - 1) + (bx == ins.blocks_x - 1)
-            assert lib.afetch(c, pointer(arena), arena.size, by, bx, pointer(abuf)) == 0
-            assert lib.itrans(c, pointer(abuf), by, bx, pointer(vbuf)) == 0
+            assert lib.afetch(c, pointer(arena), arena.size, by, bx, 0, pointer(abuf)) == 0
+            assert lib.itrans(c, pointer(abuf), by, bx, 0, pointer(vbuf)) == 0
             for kg in range(ins.kgs):
                 words = pointer(uwords), pointer(iwords)
                 assert lib.wfetch(c, pointer(image), image.size, kg, *words, pointer(params)) == 0

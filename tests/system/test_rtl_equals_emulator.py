@@ -22,6 +22,8 @@ SHAPES = {
     "f2-implicit-pool": Shape(tile=1, channels=16, outputs=16, h=9, w=11, pad=1, implicit=True, pool=True, relu=True),
     "f2-1/8": Shape(tile=1, channels=16, outputs=16, h=8, w=8, pad=1, sub_s=1),
     "f2-2/8-blocks": Shape(tile=1, channels=20, outputs=20, h=9, w=11, pad=1, sub_s=2, block=(2, 3), resident=False),
+    "f2-passes": Shape(tile=1, channels=16, outputs=40, h=9, w=11, pad=1, sub_s=2, block=(2, 3), pass_kgs=2,
+                       residual=True),
     "f4-4/8": Shape(tile=2, channels=16, outputs=16, h=12, w=10, pad=1, sub_s=4, ev=(2, 6), em=(0, 3)),
     "f4-residual": Shape(tile=2, channels=16, outputs=16, h=9, w=9, pad=1, sub_s=2, residual=True, block=(1, 2)),
     "direct-1x1": Shape(tile=0, channels=24, outputs=16, h=7, w=7, sub_s=2),

@@ -8,7 +8,7 @@ import numpy as np
 
 from subrow.emit.arena import allocate
 from subrow.emit.pack import PackedLayer, pack_layer
-from subrow.emit.tiling import Geometry, choose_blocks
+from subrow.emit.tiling import Geometry, choose, loop_orders
 from subrow.ir.graph import Graph, Node
 from subrow.ir.weights import Quant, tile_kind
 from subrow.spec import isa
@@ -84,12 +84,11 @@ def _geometry(graph: Graph, node: Node, p: PackedLayer, hw: HwConfig) -> Geometr
     residual, pool = len(node.inputs) == 2, bool(node.attrs.get("pool"))
     if pool:  # rows and columns that the pool drops are not computed; a residual's columns fix its addresses
         conv_h, conv_w = 2 * out_h, conv_w if residual else 2 * out_w
-    resident = 2 * p.kgs * p.chunk_words <= hw.weight_words and p.kgs <= hw.param_groups
     return Geometry(
         name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=-(-c // hw.sub_row), conv_h=conv_h, conv_w=conv_w,
         out_h=out_h, out_w=out_w, kernel=(kernel[0], kernel[1]), stride=stride, pad_top=top, pad_left=left, pool=pool,
-        residual=residual, v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs, chunk_bytes=p.chunk_bytes,
-        resident=resident,
+        residual=residual, v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs,
+        pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, resident=False,
     )  # fmt: skip
 
 
@@ -97,22 +96,23 @@ def _instruction(
     graph: Graph, node: Node, p: PackedLayer, hw: HwConfig, offsets: dict[str, int], place: tuple[int, int]
 ) -> isa.Instruction:
     quant: Quant = node.attrs["quant"]
-    g = _geometry(graph, node, p, hw)
     if p.chunk_words > hw.weight_words:
         raise CapacityError(
             f"layer {node.name}: {p.chunk_words} weight words for {hw.channels} output channels, limit weight_words = "
             f"{hw.weight_words}; prune the layer, use a smaller tile, or raise weight_words"
         )
-    blocks = choose_blocks(g, hw)
+    g, blocks = choose(loop_orders(_geometry(graph, node, p, hw), hw, p.chunk_words, p.v_kstep != 0), hw)
+    resident = g.resident and blocks.ny * blocks.nx > 1  # with one block all weights pass by once anyway
     direct = tile_kind(node) is TileKind.DIRECT
     out_cb = -(-len(quant.bias) // hw.sub_row)
     values: dict[str, Any] = {
         "opcode": isa.OPCODE_LAYER, "tile": int(tile_kind(node)), "implicit_index": int(p.implicit_index),
-        "resident": int(g.resident and blocks.ny * blocks.nx > 1), "residual": int(g.residual), "pool": int(g.pool),
+        "resident": int(resident), "residual": int(g.residual), "pool": int(g.pool),
         "stride": g.stride, "sub_s": p.sub_s, "layer_id": place[0], "in_offset": offsets[node.inputs[0]],
         "out_offset": offsets[node.name], "res_offset": offsets[node.inputs[1]] if g.residual else 0,
         "weight_offset": place[1], "in_h": g.in_h, "in_w": g.in_w, "in_cb": g.in_cb, "conv_h": g.conv_h,
         "conv_w": g.conv_w, "out_h": g.out_h, "out_w": g.out_w, "out_cb": out_cb, "kgs": p.kgs,
+        "pass_kgs": g.pass_kgs if resident else p.kgs,
         "kernel_h": g.kernel[0] if direct else 1, "kernel_w": g.kernel[1] if direct else 1, "pad_top": g.pad_top,
         "pad_left": g.pad_left, "in_row_bytes": g.in_cb * g.in_w * hw.sub_row,
         "out_row_bytes": out_cb * g.out_w * hw.sub_row,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
@@ -16,7 +16,11 @@ _BLOCK_OVERHEAD = 12  # cycles in which a unit turns to the next block
 
 @dataclass(frozen=True)
 class Geometry:
-    """What tiling needs to know of a layer; sizes in pixels, words as in the instruction."""
+    """What tiling needs to know of a layer and one of its loop orders; sizes in pixels, words as in the instruction.
+
+    resident: the weights of pass_kgs output channel groups stay while all blocks stream by, pass after pass; otherwise
+    each block fetches all weights again.
+    """
 
     name: str
     tile: Tile
@@ -36,6 +40,7 @@ class Geometry:
     v_words: int
     steps: int  # array steps of one tile group, tap group and output channel group
     kgs: int
+    pass_kgs: int
     chunk_bytes: int
     resident: bool
 
@@ -66,8 +71,32 @@ class _Span:
     out: int
 
 
-def choose_blocks(g: Geometry, hw: HwConfig) -> Blocks:
-    """The cheapest legal cut. Raises CapacityError, naming the layer, the value, the limit and a way out."""
+def loop_orders(g: Geometry, hw: HwConfig, chunk_words: int, grouped: bool) -> list[Geometry]:
+    """The layer in every loop order that its weights allow."""
+    together = min(hw.weight_words // chunk_words, hw.param_groups)
+    ahead = min(hw.weight_words // (2 * chunk_words), hw.param_groups // 2)  # the next pass's weights load meanwhile
+    orders = [replace(g, resident=False, pass_kgs=g.kgs)]
+    if g.kgs <= together:
+        orders.append(replace(g, resident=True, pass_kgs=g.kgs))
+    if not grouped:
+        passes = {-(-g.kgs // n) for n in (together, ahead) if 0 < n < g.kgs}
+        orders += [replace(g, resident=True, pass_kgs=-(-g.kgs // n)) for n in sorted(passes)]
+    return orders
+
+
+def choose(orders: Sequence[Geometry], hw: HwConfig) -> tuple[Geometry, Blocks]:
+    """The cheapest legal loop order and cut. Raises CapacityError with the layer, the value, the limit, a way out."""
+    found = [(g, *c) for g in orders if (c := _cheapest(g, hw)) is not None]
+    if not found:
+        g = orders[0]
+        reason = _excess(g, hw, _spans(g, 1, 0), _spans(g, 1, 1)) or "a block of one tile lies outside the image"
+        raise CapacityError(f"layer {g.name}: even one tile does not fit HwConfig {hw.name}: {reason}")
+    g, _, blocks = min(found, key=lambda f: f[1])
+    return g, blocks
+
+
+def _cheapest(g: Geometry, hw: HwConfig) -> tuple[float, Blocks] | None:
+    """Estimated cycles and the cut that has least of them, where any is legal."""
     rows, columns = -(-g.conv_h // g.tile.m), -(-g.conv_w // g.tile.m)
     best: tuple[float, Blocks] | None = None
     column_cuts = [(n, _spans(g, n, 1)) for n in _sizes(columns)]
@@ -82,10 +111,7 @@ def choose_blocks(g: Geometry, hw: HwConfig) -> Blocks:
             if best is None or cost < best[0]:
                 q = tuple(-(-y.tiles * x.tiles // hw.tiles) for y in (ys[0], ys[-1]) for x in (xs[0], xs[-1]))
                 best = cost, Blocks(th, tw, len(ys), len(xs), (q[0], q[1], q[2], q[3]))
-    if best is None:
-        reason = _excess(g, hw, _spans(g, 1, 0), _spans(g, 1, 1)) or "a block of one tile lies outside the image"
-        raise CapacityError(f"layer {g.name}: even one tile does not fit HwConfig {hw.name}: {reason}")
-    return best[1]
+    return best
 
 
 def _sizes(tiles: int) -> list[int]:
@@ -131,11 +157,33 @@ def _excess(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> str 
 
 def _cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
     """Estimated cycles: the slowest unit of each block, plus what no other work hides at the layer's two ends."""
-    cost = _first_group(g, hw, xs[0]) + ys[-1].out * xs[-1].out * hw.channel_blocks + 3 * hw.latency_cycles
+    ends = _first_group(g, hw, xs[0]) + ys[-1].out * xs[-1].out * hw.channel_blocks + 3 * hw.latency_cycles
+    passes, rest = divmod(g.kgs, g.pass_kgs)
+    cost = passes * _pass_cost(g, hw, ys, xs, g.pass_kgs) + (_pass_cost(g, hw, ys, xs, rest) if rest else 0)
+    return ends + max(cost, _bytes(g, hw, ys, xs) / hw.bytes_per_cycle)
+
+
+def _pass_cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span], kgs: int) -> float:
+    """Cycles of all blocks for kgs output channel groups."""
+    cost = 0.0
     for y, ny in _kinds(ys):
         for x, nx in _kinds(xs):
-            cost += ny * nx * (max(_unit_cycles(g, hw, y, x)) + _BLOCK_OVERHEAD)
-    return cost
+            cost += ny * nx * (max(_unit_cycles(g, hw, y, x, kgs)) + _BLOCK_OVERHEAD)
+    return max(cost, kgs * _chunk_cycles(g, hw)) if g.resident else cost
+
+
+def _bytes(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
+    """Bytes that the layer moves through memory."""
+    passes = -(-g.kgs // g.pass_kgs)
+    read = sum(s.inputs for s in ys) * sum(s.inputs for s in xs) * g.in_cb * passes
+    outputs = g.out_h * g.out_w + (g.conv_h * g.conv_w if g.residual else 0)
+    weights = g.kgs * g.chunk_bytes * (1 if g.resident else len(ys) * len(xs))
+    return (read + outputs * g.kgs * hw.channel_blocks) * hw.act_word_bytes + weights
+
+
+def _chunk_cycles(g: Geometry, hw: HwConfig) -> float:
+    """Shortest time in which the weights of one output channel group arrive."""
+    return g.chunk_bytes / min(hw.bytes_per_cycle, hw.weight_bytes)
 
 
 def _first_group(g: Geometry, hw: HwConfig, x: _Span) -> float:
@@ -149,15 +197,15 @@ def _window_cycles(g: Geometry) -> int:
     return g.v_words * max(g.tile.alpha, g.tile.groups)
 
 
-def _unit_cycles(g: Geometry, hw: HwConfig, y: _Span, x: _Span) -> tuple[float, ...]:
+def _unit_cycles(g: Geometry, hw: HwConfig, y: _Span, x: _Span, kgs: int) -> tuple[float, ...]:
     """Cycles of each unit in one block: array, weights, reads, transform, output transform, writes."""
-    tiles, outputs = y.tiles * x.tiles, g.kgs * hw.channel_blocks
+    tiles, outputs = y.tiles * x.tiles, kgs * hw.channel_blocks
     drain = hw.tiles * hw.channel_blocks
     # Shortest time of a row's segment: open bursts hide the latency, and DRAM moves whole bursts.
     segment = max(hw.latency_cycles / _OPEN_BURSTS + 1, _DRAM_BURST / hw.act_word_bytes)
     return (
-        -(-tiles // hw.tiles) * g.tile.groups * max(g.steps, drain) * g.kgs,
-        0.0 if g.resident else g.kgs * g.chunk_bytes / min(hw.bytes_per_cycle, hw.weight_bytes),
+        -(-tiles // hw.tiles) * g.tile.groups * max(g.steps, drain) * kgs,
+        0.0 if g.resident else kgs * _chunk_cycles(g, hw),
         y.inputs * max(x.inputs, segment) * g.in_cb,
         tiles * _window_cycles(g),
         tiles * outputs * max(g.tile.groups, g.tile.m**2),

@@ -12,7 +12,7 @@ from typing import Any
 
 from subrow.spec.errors import ProgramError
 
-ISA_VERSION = 1
+ISA_VERSION = 2
 INSTRUCTION_BYTES = 128
 MAX_TAPS = 36
 OPCODE_LAYER = 1
@@ -43,7 +43,7 @@ FIELDS: tuple[Field, ...] = (
     F("opcode", 4, "1: layer; anything else stops the engine with error ILLEGAL_OPCODE"),
     F("tile", 2, "0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3)"),
     F("implicit_index", 1, "1: step j of a sub-row takes channel j, and weight words carry no indices"),
-    F("resident", 1, "1: the layer's weights are fetched once and stay; 0: fetched again for every block"),
+    F("resident", 1, "1: the weights of a pass are fetched once and stay; 0: fetched again for every block"),
     F("residual", 1, "1: add the tensor at res_offset"),
     F("pool", 1, "1: 2x2 maximum, stride 2, after the activation"),
     F("stride", 2, "input step of a direct layer: 1 or 2"),
@@ -62,6 +62,7 @@ FIELDS: tuple[Field, ...] = (
     F("out_w", 12, "output columns in memory"),
     F("out_cb", 12, "output channel blocks: ceil(K / L)"),
     F("kgs", 12, "output channel groups: ceil(K / Pk)"),
+    F("pass_kgs", 12, "output channel groups of one pass over all blocks: kgs, or fewer when resident"),
     F("kernel_h", 6, "window rows of a direct layer, else 1"),
     F("kernel_w", 6, "window columns of a direct layer, else 1"),
     F("pad_top", 6, "zero rows above the input"),
