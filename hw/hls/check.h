@@ -97,9 +97,9 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   if (ins.stride < 1 || ins.stride > 2) return kBadStride;
   if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1)) return kBadStride;
   if (ins.sub_s < 1 || ins.sub_s > static_cast<uint32_t>(kSubRow)) return kBadSubS;
-  const uint32_t sizes[] = {ins.in_h,     ins.in_w,     ins.in_cb,    ins.conv_h,   ins.conv_w,   ins.out_h,
-                            ins.out_w,    ins.out_cb,   ins.kgs,      ins.pass_kgs, ins.kernel_h, ins.kernel_w, ins.red_words,
-                            ins.block_th, ins.block_tw, ins.blocks_y, ins.blocks_x};
+  const uint32_t sizes[] = {ins.in_h,      ins.in_w,     ins.in_cb,    ins.conv_h,   ins.conv_w,   ins.out_h,
+                            ins.out_w,     ins.out_cb,   ins.kgs,      ins.pass_kgs, ins.kernel_h, ins.kernel_w,
+                            ins.red_words, ins.block_th, ins.block_tw, ins.blocks_y, ins.blocks_x};
   for (uint32_t size : sizes) {
     if (size == 0) return kBadSize;
   }

@@ -6,8 +6,7 @@ namespace {
 // Where the weights of kg stand: in a slot of the pass when they stay for all its blocks, else in slot 0.
 int slot_of(const Instr& ins, const Block& b, int kg) { return ins.resident ? kg - b.kg0 : 0; }
 
-void load_group(const Instr& ins, const Block& b, int kg, const WgtBeat* prog, WeightBuffers& weights,
-                Record& record) {
+void load_group(const Instr& ins, const Block& b, int kg, const WgtBeat* prog, WeightBuffers& weights, Record& record) {
   const int slot = slot_of(ins, b, kg);
   const int64_t first = static_cast<int64_t>(slot) * ins.chunk_words;
   wfetch(ins, kg, prog, weights.words + first, weights.params[slot]);

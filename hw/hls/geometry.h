@@ -19,10 +19,10 @@ inline TileShape tile_shape(const Instr& ins) {
 // One block. Row and column fields: tiles (th), first input pixel in image coordinates (iy0, may be negative), the part
 // inside the image (ry0, nrows), convolution outputs (crows) and stored outputs (oy0 in memory, orows).
 struct Block {
-  int index;      // of all blocks of all passes
-  int kg0, kg1;   // output channel groups of its pass
-  int unit;       // of all (block, kg) units, the first one of this block
-  bool first;     // of its pass
+  int index;     // of all blocks of all passes
+  int kg0, kg1;  // output channel groups of its pass
+  int unit;      // of all (block, kg) units, the first one of this block
+  bool first;    // of its pass
   int th, tw, tiles, q;
   int iy0, ix0, ry0, rx0, nrows, ncols;
   int cy0, cx0, crows, ccols;

@@ -177,7 +177,9 @@ module subrow_awrite
           corner_q <= pass_end;
           if (corner_q) pass_q <= next_group;
           if (pass_end) first_q <= left_q - 12'(Cb);
-          block_q <= pass_end ? (corner_q ? next_group : pass_q) : !bx_last ? block_q + (40'(ocols) << WordLsb) : first ? row_q : band_q;
+          if (pass_end) block_q <= corner_q ? next_group : pass_q;
+          else if (!bx_last) block_q <= block_q + (40'(ocols) << WordLsb);
+          else block_q <= first ? row_q : band_q;
         end
       end
       default: ;

@@ -32,5 +32,5 @@ def test_weights_of_small_maps_stay_while_blocks_stream() -> None:
 
 
 def test_one_block_needs_no_passes() -> None:
-    ins = layer(256, 4, "2/8")
+    ins = layer(256, 2, "2/8")
     assert ins.blocks_y == ins.blocks_x == 1 and not ins.resident and ins.pass_kgs == ins.kgs

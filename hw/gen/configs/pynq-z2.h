@@ -18,9 +18,9 @@ constexpr int kVWords = 1024;
 constexpr int kWeightWords = 2048;
 constexpr int kParamGroups = 64;
 constexpr int kOutWords = 2048;
-constexpr int kWeightBytes = 8;
+constexpr int kWeightBytes = 16;
 constexpr int kBurstBeats = 16;
-constexpr int64_t kConfigHash = 1149019991;
+constexpr int64_t kConfigHash = 2978329986;
 constexpr int kActBits = 8;
 
 }  // namespace subrow
