@@ -88,7 +88,7 @@ def _geometry(graph: Graph, node: Node, p: PackedLayer, hw: HwConfig) -> Geometr
         name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=-(-c // hw.sub_row), conv_h=conv_h, conv_w=conv_w,
         out_h=out_h, out_w=out_w, kernel=(kernel[0], kernel[1]), stride=stride, pad_top=top, pad_left=left, pool=pool,
         residual=residual, v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs,
-        pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, resident=False,
+        pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, chunk_words=p.chunk_words, resident=False,
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _instruction(
             f"layer {node.name}: {p.chunk_words} weight words for {hw.channels} output channels, limit weight_words = "
             f"{hw.weight_words}; prune the layer, use a smaller tile, or raise weight_words"
         )
-    g, blocks = choose(loop_orders(_geometry(graph, node, p, hw), hw, p.chunk_words, p.v_kstep != 0), hw)
+    g, blocks = choose(loop_orders(_geometry(graph, node, p, hw), hw, p.v_kstep != 0), hw)
     resident = g.resident and blocks.ny * blocks.nx > 1  # with one block all weights pass by once anyway
     direct = tile_kind(node) is TileKind.DIRECT
     out_cb = -(-len(quant.bias) // hw.sub_row)

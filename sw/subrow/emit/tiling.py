@@ -42,6 +42,7 @@ class Geometry:
     kgs: int
     pass_kgs: int
     chunk_bytes: int
+    chunk_words: int
     resident: bool
 
     @property
@@ -71,10 +72,10 @@ class _Span:
     out: int
 
 
-def loop_orders(g: Geometry, hw: HwConfig, chunk_words: int, grouped: bool) -> list[Geometry]:
+def loop_orders(g: Geometry, hw: HwConfig, grouped: bool) -> list[Geometry]:
     """The layer in every loop order that its weights allow."""
-    together = min(hw.weight_words // chunk_words, hw.param_groups)
-    ahead = min(hw.weight_words // (2 * chunk_words), hw.param_groups // 2)  # the next pass's weights load meanwhile
+    together = min(hw.weight_words // g.chunk_words, hw.param_groups)
+    ahead = min(hw.weight_words // (2 * g.chunk_words), hw.param_groups // 2)  # the next pass's weights load meanwhile
     orders = [replace(g, resident=False, pass_kgs=g.kgs)]
     if g.kgs <= together:
         orders.append(replace(g, resident=True, pass_kgs=g.kgs))
@@ -169,7 +170,12 @@ def _pass_cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span], kgs:
     for y, ny in _kinds(ys):
         for x, nx in _kinds(xs):
             cost += ny * nx * (max(_unit_cycles(g, hw, y, x, kgs)) + _BLOCK_OVERHEAD)
-    return max(cost, kgs * _chunk_cycles(g, hw)) if g.resident else cost
+    if not g.resident:
+        return cost
+    weights = kgs * _chunk_cycles(g, hw)
+    # Half the ring must stay free for them to load behind what ran before.
+    hidden = 2 * g.pass_kgs * g.chunk_words <= hw.weight_words
+    return max(cost, weights) if hidden else cost + weights
 
 
 def _bytes(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
