@@ -1,0 +1,173 @@
+"""The memory behind the ports: streams of words that share its bandwidth, piecewise linear in time.
+
+sim/chip/harness.cpp is the original: each cycle adds bytes_per_cycle to a bucket, and each port may take one word; the
+port that is served first rotates. Here a stream runs at a constant rate until something changes.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+
+from subrow.spec.hwconfig import HwConfig
+
+EPSILON = 1e-6
+_SETTLE, _MEASURE = 60, 240  # cycles of the bucket that are run to find the shares
+
+
+class Stream:
+    """Words of one requester, in order. A job is (first cycle, words left, most words per cycle, pause before it)."""
+
+    __slots__ = ("added", "cap", "done", "jobs", "marks", "on_mark", "width")
+
+    def __init__(self, width: int, on_mark: Callable[[int, float], None]) -> None:
+        self.width = width  # bytes of a word
+        self.on_mark = on_mark  # called with a mark's tag and the time at which its last word is over
+        self.jobs: deque[list[float]] = deque()
+        self.marks: list[tuple[float, int]] = []
+        self.added = 0.0  # words ever asked for
+        self.done = 0.0  # words ever moved
+        self.cap = 1.0
+
+    def add(self, ready: float, words: float, cap: float = 1.0, pause: float = 0.0) -> None:
+        """Words that follow those before them, the first in cycle `ready` or later."""
+        self.added += words
+        if self.jobs:
+            last = self.jobs[-1]
+            if ready <= last[0] and cap == last[2] and pause == 0.0:
+                last[1] += words
+                return
+        self.jobs.append([ready, words, cap, pause])
+
+    def mark(self, words: float, tag: int) -> None:
+        """Call on_mark when the stream's first `words` words are over."""
+        insort(self.marks, (words, tag))
+
+
+class Memory:
+    """Streams that share bandwidth. `act` and `res` share one port, `wgt` and `out` have one each."""
+
+    def __init__(self, hw: HwConfig) -> None:
+        self.now = 0.0
+        self.bandwidth = hw.bytes_per_cycle
+        self.capacity = 4 * (hw.bytes_per_cycle + hw.act_word_bytes + hw.weight_bytes)
+        self.tokens = self.capacity
+        self.widths = (hw.act_word_bytes, hw.weight_bytes, hw.act_word_bytes)
+        ignore: Callable[[int, float], None] = lambda tag, time: None  # noqa: E731
+        self.act = Stream(hw.act_word_bytes, ignore)
+        self.res = Stream(hw.act_word_bytes, ignore)
+        self.wgt = Stream(hw.weight_bytes, ignore)
+        self.out = Stream(hw.act_word_bytes, ignore)
+        self.streams = (self.act, self.res, self.wgt, self.out)
+
+    def step(self) -> bool:
+        """Advance to the next mark and call its function; False when nothing is under way."""
+        while True:
+            active, wake = self._active()
+            if not active:
+                if wake == math.inf:
+                    return False
+                self._spend(wake - self.now, 0.0)
+                continue
+            rates = self._rates(active)
+            demand = sum(s.width * r for s, r in zip(active, rates, strict=True))
+            dt = wake - self.now
+            for s, r in zip(active, rates, strict=True):
+                left = s.jobs[0][1]
+                if s.marks and s.marks[0][0] - s.done < left:
+                    left = s.marks[0][0] - s.done
+                if r > 0:
+                    dt = min(dt, left / r)
+            if demand > self.bandwidth + EPSILON and self.tokens > EPSILON:
+                dt = min(dt, self.tokens / (demand - self.bandwidth))
+            self._spend(dt, demand)
+            if self._move(active, rates, dt):
+                return True
+
+    def _active(self) -> tuple[list[Stream], float]:
+        """Streams with words to move now, and when the next one has some."""
+        active, wake, now = [], math.inf, self.now + EPSILON
+        for s in self.streams:
+            if s.jobs:
+                ready = s.jobs[0][0]
+                if ready <= now:
+                    active.append(s)
+                elif ready < wake:
+                    wake = ready
+        return active, wake
+
+    def _rates(self, active: list[Stream]) -> list[float]:
+        """Words per cycle of each active stream."""
+        caps = [s.jobs[0][2] for s in active]
+        both = len(active) > 1 and active[1] is self.res
+        if both:  # one port: requests in turn
+            total = max(caps[0], caps[1])
+            share = _turns(self.act, self.res)
+            caps[0], caps[1] = total * share, total * (1 - share)
+        if len(active) == 1 and caps[0] * active[0].width <= self.bandwidth:
+            return caps
+        demand = sum(s.width * c for s, c in zip(active, caps, strict=True))
+        if demand <= self.bandwidth + EPSILON or self.tokens > EPSILON:
+            return caps
+        ports = [0.0, 0.0, 0.0]
+        for s, c in zip(active, caps, strict=True):
+            ports[self._port(s)] += c
+        given = shares(self.widths, (round(ports[0], 3), round(ports[1], 3), round(ports[2], 3)), self.bandwidth)
+        return [c * given[p] / ports[p] for c, p in zip(caps, map(self._port, active), strict=True)]
+
+    def _port(self, s: Stream) -> int:
+        return 1 if s is self.wgt else 2 if s is self.out else 0
+
+    def _spend(self, dt: float, demand: float) -> None:
+        self.now += dt
+        self.tokens = min(self.capacity, max(0.0, self.tokens + (self.bandwidth - demand) * dt))
+
+    def _move(self, active: list[Stream], rates: list[float], dt: float) -> bool:
+        """Move words for dt cycles; whether a mark was reached."""
+        fired = []
+        for s, r in zip(active, rates, strict=True):
+            words = r * dt
+            s.done += words
+            job = s.jobs[0]
+            job[1] -= words
+            if job[1] <= EPSILON:
+                s.done += job[1]
+                s.jobs.popleft()
+                if s.jobs and s.jobs[0][3]:
+                    s.jobs[0][0] = max(s.jobs[0][0], self.now + s.jobs[0][3])
+            while s.marks and s.marks[0][0] <= s.done + EPSILON:
+                fired.append((s, s.marks.pop(0)[1]))
+        for s, tag in fired:
+            s.on_mark(tag, self.now)
+        return bool(fired)
+
+
+def _turns(a: Stream, b: Stream) -> float:
+    """Share of stream a when both are served request by request; `cap` holds the words of a request."""
+    return a.cap / (a.cap + b.cap)
+
+
+@lru_cache(maxsize=4096)
+def shares(
+    widths: tuple[int, int, int], caps: tuple[float, float, float], bandwidth: float
+) -> tuple[float, float, float]:
+    """Words per cycle that each port gets when they want `caps` and together more than there is."""
+    tokens, credit, count = 0.0, [0.0, 0.0, 0.0], [0, 0, 0]
+    for turn in range(_SETTLE + _MEASURE):
+        tokens += bandwidth
+        for i in range(3):
+            p = (turn + i) % 3
+            credit[p] = min(2.0, credit[p] + caps[p])
+            if caps[p] and credit[p] >= 1.0 - EPSILON and tokens >= widths[p]:
+                tokens -= widths[p]
+                credit[p] -= 1.0
+                count[p] += turn >= _SETTLE
+    return count[0] / _MEASURE, count[1] / _MEASURE, count[2] / _MEASURE
+
+
+def cycle(time: float) -> int:
+    """The first cycle that begins at this time or after it."""
+    return math.ceil(time - EPSILON)
