@@ -135,13 +135,10 @@ class Array:
             return False
         half = c.m_free[self.unit - 2] if self.unit >= 2 else 0
         start = max(self.time, c.q_ready[index])
-        first = self._first_use()
-        if first and not self.weights.arrived(self._word(g.ins.chunk_words)):
+        if self._first_use() and self.weights.late(self._word(g.ins.chunk_words)):
             if not self._starved(start, half):
                 return False
         else:
-            if first:
-                start = max(start, self.weights.visible(self._word(g.ins.chunk_words)) - g.ins.chunk_words + 1)
             end = max(start + g.steps - 1, self.group_end + g.nk, half)
             self.group_end = end + (g.tile.groups - 1) * self.pace
         self.time = self.group_end + 1

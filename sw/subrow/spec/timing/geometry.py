@@ -135,7 +135,3 @@ class Geometry:
         """Channel blocks of output channel group kg."""
         return min(self.hw.channel_blocks, self.ins.out_cb - kg * self.hw.channel_blocks)
 
-
-def bursts(first_word: int, words: int, burst_beats: int) -> int:
-    """Bursts of a run of words: none crosses a multiple of burst_beats."""
-    return (first_word + words - 1) // burst_beats - first_word // burst_beats + 1

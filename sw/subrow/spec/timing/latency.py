@@ -18,10 +18,11 @@ ASK_TO_ADDRESS = 4
 FETCH_TO_ADDRESS = 3
 # subrow_axi_read, subrow_axi_write: bursts under way (MaxOutstanding).
 OPEN_BURSTS = 8
-# A read burst holds its place from issue to its last word: AR register 1, then the latency, then its words.
-READ_BURST = 1
-# A write burst from issue to its response: AW register and data register 2, its words, the latency.
-WRITE_BURST = 2
+# The end of a read burst (the cycle after its last word) to the first word of the burst that takes its place, besides
+# the memory's latency: open_q, issue, ar_valid_q.
+READ_HOLD = 1
+# The same for writes: response, open_q, issue, aw_valid_q, w_valid_q.
+WRITE_HOLD = 2
 
 # hw/rtl/subrow_afetch.sv: StBlock with credit to the first ask, less the seek (StSeek takes 1 + rows skipped).
 CREDIT_TO_SEEK = 1

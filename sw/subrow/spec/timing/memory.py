@@ -9,19 +9,24 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.timing.latency import OPEN_BURSTS, READ_HOLD, WRITE_HOLD
 
 EPSILON = 1e-6
 _SETTLE, _MEASURE = 60, 240  # cycles of the bucket that are run to find the shares
 
 
 class Stream:
-    """Words of one requester, in order. A job is (first cycle, words left, most words per cycle, pause before it)."""
+    """Words of one requester, in order.
 
-    __slots__ = ("added", "cap", "done", "jobs", "marks", "on_mark", "width")
+    A job is [first cycle, words left, most words per cycle, pause before it, words of a burst]. Where the last is above
+    0, a burst begins at the earliest `hold` cycles after the one OPEN_BURSTS before it is over.
+    """
+
+    __slots__ = ("added", "cap", "done", "hold", "jobs", "marks", "on_mark", "over", "width")
 
     def __init__(self, width: int, on_mark: Callable[[int, float], None]) -> None:
         self.width = width  # bytes of a word
@@ -30,17 +35,39 @@ class Stream:
         self.marks: list[tuple[float, int]] = []
         self.added = 0.0  # words ever asked for
         self.done = 0.0  # words ever moved
-        self.cap = 1.0
+        self.cap = 1.0  # words of a request
+        self.hold = 0.0
+        self.over: deque[float] = deque(maxlen=OPEN_BURSTS)  # when the last short bursts were over
 
-    def add(self, ready: float, words: float, cap: float = 1.0, pause: float = 0.0) -> None:
-        """Words that follow those before them, the first in cycle `ready` or later."""
+    def add(self, ready: float, words: float, cap: float = 1.0, pause: float = 0.0,
+            bursts: Sequence[int] = ()) -> None:
+        """Words that follow those before them, the first in cycle `ready` or later.
+
+        bursts: the words of each, where they are so short that the places of open bursts run out.
+        """
         self.added += words
         if self.jobs:
             last = self.jobs[-1]
-            if ready <= last[0] and cap == last[2] and pause == 0.0:
+            if ready <= last[0] and cap == last[2] and pause == 0.0 and not bursts and not last[4]:
                 last[1] += words
                 return
-        self.jobs.append([ready, words, cap, pause])
+        if not bursts:
+            self.jobs.append([ready, words, cap, pause, 0.0])
+            return
+        for i, size in enumerate(bursts):  # a request of one burst takes two cycles to issue
+            self.jobs.append([ready, size, min(cap, size / 2), 0.0 if i else pause, size])
+
+    def next_job(self, now: float) -> None:
+        """The first job is over."""
+        if self.jobs.popleft()[4]:
+            self.over.append(now)
+        if not self.jobs:
+            return
+        job = self.jobs[0]
+        if job[3]:
+            job[0] = max(job[0], now + job[3])
+        if job[4] and len(self.over) == OPEN_BURSTS:
+            job[0] = max(job[0], self.over[0] + self.hold)
 
     def mark(self, words: float, tag: int) -> None:
         """Call on_mark when the stream's first `words` words are over."""
@@ -61,6 +88,8 @@ class Memory:
         self.res = Stream(hw.act_word_bytes, ignore)
         self.wgt = Stream(hw.weight_bytes, ignore)
         self.out = Stream(hw.act_word_bytes, ignore)
+        self.act.hold = self.res.hold = hw.latency_cycles + READ_HOLD
+        self.out.hold = hw.latency_cycles + WRITE_HOLD
         self.streams = (self.act, self.res, self.wgt, self.out)
 
     def step(self) -> bool:
@@ -135,9 +164,7 @@ class Memory:
             job[1] -= words
             if job[1] <= EPSILON:
                 s.done += job[1]
-                s.jobs.popleft()
-                if s.jobs and s.jobs[0][3]:
-                    s.jobs[0][0] = max(s.jobs[0][0], self.now + s.jobs[0][3])
+                s.next_job(self.now)
             while s.marks and s.marks[0][0] <= s.done + EPSILON:
                 fired.append((s, s.marks.pop(0)[1]))
         for s, tag in fired:

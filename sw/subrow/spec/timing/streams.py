@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from subrow.spec.timing import latency as lat
 from subrow.spec.timing.compute import Counters
-from subrow.spec.timing.geometry import Geometry, bursts
+from subrow.spec.timing.geometry import Geometry
 from subrow.spec.timing.memory import Memory, cycle
 
 
-def burst_cap(words: int, pieces: float, overhead: int, requests: float = 1.0) -> float:
-    """Words per cycle of requests with `words` words in `pieces` bursts: places for open bursts and issue limit it."""
-    if pieces <= 0:
-        return 1.0
-    held = pieces * overhead + words  # cycles of burst places
-    return min(1.0, words / max(words, held / lat.OPEN_BURSTS, pieces + requests))
+def short_bursts(starts: Iterable[int], words: int, hold: float, burst_beats: int) -> tuple[int, ...]:
+    """Words of each burst of requests of `words` words that begin at these words; empty unless they are so short that
+    places for bursts run out: OPEN_BURSTS of them are over before the first one's place is free again.
+    """
+    pieces = 1 + (words - 1) / burst_beats
+    if (lat.OPEN_BURSTS - 1) * words > pieces * hold * 1.1:
+        return ()
+    sizes = []
+    for start in starts:
+        left, room = words, burst_beats - start % burst_beats
+        while left > 0:
+            sizes.append(min(left, room))
+            left -= room
+            room = burst_beats
+    return tuple(sizes)
 
 
 class ActivationFetch:
@@ -51,14 +61,15 @@ class ActivationFetch:
         rows, columns = block.y.inputs, block.x.inputs
         whole = columns == ins.in_w
         segment, per_row = (ins.in_cb * columns, 1) if whole else (columns, ins.in_cb)
-        pieces = self._pieces(block.y.first, rows, block.x.first, segment, per_row)
         words, requests = rows * ins.in_cb * columns, rows * per_row
-        overhead = g.hw.latency_cycles + lat.READ_BURST
-        cap = burst_cap(words, pieces, overhead, requests)
+        row_words = ins.in_row_bytes // g.hw.act_word_bytes
+        start = ins.in_offset // g.hw.act_word_bytes + block.y.first * row_words + block.x.first
+        starts = (start + r * row_words + cb * ins.in_w for r in range(rows) for cb in range(per_row))
+        short = short_bursts(starts, segment, stream.hold, g.hw.burst_beats)
         ask = credit + lat.CREDIT_TO_SEEK + seek
         base = stream.added
         stream.cap = min(segment, 1000)
-        stream.add(ask + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, cap, self.pause)
+        stream.add(ask + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, self.pause, short)
         for r in range(rows):
             stream.mark(base + (r + 1) * ins.in_cb * columns, 0)
         # What the turn to the next block costs when the bursts under way do not cover it.
@@ -66,21 +77,9 @@ class ActivationFetch:
         self.asked = ask + requests - 1 + lat.NEXT_BLOCK
         following = g.blocks[(self.index + 1) % len(g.blocks)]
         turn += 1 + following.y.first - self.row
-        ahead = (lat.OPEN_BURSTS * words / pieces) + 2 * segment - g.hw.latency_cycles
+        ahead = lat.OPEN_BURSTS * min(segment, g.hw.burst_beats) + 2 * segment - g.hw.latency_cycles
         self.pause = max(0.0, min(turn, turn - ahead))
         self.index += 1
-
-    def _pieces(self, row: int, rows: int, column: int, segment: int, per_row: int) -> int:
-        """Bursts of the block."""
-        ins, hw = self.g.ins, self.g.hw
-        words = ins.in_row_bytes // hw.act_word_bytes
-        start = ins.in_offset // hw.act_word_bytes + column
-        if segment >= 2 * hw.burst_beats:
-            return rows * per_row * (1 + (segment - 1) // hw.burst_beats)
-        return sum(
-            bursts((start + (row + r) * words + cb * ins.in_w) % hw.burst_beats, segment, hw.burst_beats)
-            for r in range(rows) for cb in range(per_row)
-        )  # fmt: skip
 
     def on_mark(self, tag: int, time: float) -> None:
         """A row is in the buffer."""
@@ -112,17 +111,20 @@ class ResidualFetch:
         return moved
 
     def _ask(self, credit: int) -> None:
-        g, stream = self.g, self.memory.res
+        g, ins, stream = self.g, self.g.ins, self.memory.res
         assert self.next is not None
         here, k, block = self.next
         rows, columns = block.y.conv, block.x.conv
-        segments = rows * g.kbs(here.kg0 + k)
+        kbs = g.kbs(here.kg0 + k)
+        segments = rows * kbs
         words = segments * columns
-        pieces = segments * (1 + (columns - 1) / g.hw.burst_beats)
-        overhead = g.hw.latency_cycles + lat.READ_BURST
+        row_words = ins.res_row_bytes // g.hw.act_word_bytes
+        start = ins.res_offset // g.hw.act_word_bytes + block.y.conv_first * row_words + block.x.conv_first
+        start += (here.kg0 + k) * g.hw.channel_blocks * ins.conv_w
+        starts = (start + r * row_words + kb * ins.conv_w for r in range(rows) for kb in range(kbs))
+        short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
         stream.cap = columns
-        stream.add(credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words,
-                   burst_cap(words, pieces, overhead, segments))  # fmt: skip
+        stream.add(credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, bursts=short)
         stream.mark(stream.added, 0)
         self.asked = credit + segments
         if k == here.kgs - 1:
@@ -168,22 +170,19 @@ class Writer:
         here, k, block = self.next
         self.unit += 1
         self.next = next(self.position, None)
-        columns = block.x.out
-        segments = block.y.out * g.kbs(here.kg0 + k) if columns else 0
+        columns, kbs = block.x.out, g.kbs(here.kg0 + k)
+        segments = block.y.out * kbs if columns else 0
         last_kg = k == here.kgs - 1
         turn = lat.NEXT_UNIT_BLOCK if last_kg else lat.NEXT_UNIT
         self.walk = ready + max(segments, 1) + turn - 1
         if segments:
-            words = segments * columns
-            start = ins.out_offset // g.hw.act_word_bytes + block.x.conv_first // (2 if ins.pool else 1)
-            if columns >= 2 * g.hw.burst_beats:
-                pieces: float = segments * (1 + (columns - 1) / g.hw.burst_beats)
-            elif ins.out_w % g.hw.burst_beats == 0:
-                pieces = segments * bursts(start % g.hw.burst_beats, columns, g.hw.burst_beats)
-            else:
-                pieces = segments * (1 + (columns - 1) / g.hw.burst_beats)
-            overhead = g.hw.latency_cycles + lat.WRITE_BURST
-            stream.add(ready + lat.READY_TO_WORD, words, burst_cap(words, pieces, overhead, segments), self.pause)
+            shrink = 2 if ins.pool else 1
+            row_words = ins.out_row_bytes // g.hw.act_word_bytes
+            start = ins.out_offset // g.hw.act_word_bytes + block.y.conv_first // shrink * row_words
+            start += block.x.conv_first // shrink + (here.kg0 + k) * g.hw.channel_blocks * ins.out_w
+            starts = (start + r * row_words + kb * ins.out_w for r in range(block.y.out) for kb in range(kbs))
+            short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
+            stream.add(ready + lat.READY_TO_WORD, segments * columns, 1.0, self.pause, short)
             self.pause = max(0.0, turn + lat.READY_TO_WORD - 1 - lat.SEGMENTS_AHEAD * columns)
             stream.mark(stream.added, self.unit)
         else:
@@ -332,14 +331,17 @@ class WeightStream:
         """Whether the layer's first `beats` beats have been moved."""
         return self.origin is not None and self.fetch.memory.wgt.done >= self.origin + beats - 1e-6
 
-    def visible(self, beats: int) -> int:
-        """Cycle in which the word that these beats complete shows in w_wptr_o, as far as it matters: 0 when long ago."""
-        return self.known.get(beats, 0)
+    def late(self, beats: int) -> bool:
+        """Whether somebody must wait for the word that these beats complete, or has waited for it."""
+        return beats in self.known or not self.arrived(beats)
 
     def time(self, beats: int) -> int | None:
-        """The same; None, and a mark is set, when the word is still on its way."""
+        """Cycle in which the word that these beats complete shows in w_wptr_o, 0 when that was long ago.
+
+        None, and a mark is set, while the word is on its way.
+        """
         if self.arrived(beats):
-            return self.visible(beats)
+            return self.known.get(beats, 0)
         if self.origin is not None and beats not in self.waits:
             self.waits.append(beats)
             self.fetch.memory.wgt.mark(self.origin + beats, self.fetch.WORD)
