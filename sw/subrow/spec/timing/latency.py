@@ -67,8 +67,6 @@ NEXT_UNIT = 3
 NEXT_UNIT_BLOCK = 7
 # Segments asked for ahead of their data (Ahead, cur_q).
 SEGMENTS_AHEAD = 5
-# Last word of a unit read from the output buffer (o_free_o visible) before that word is at the memory.
-FREE_BEFORE_WORD = 1
 # Last response to rec_start; rec_start to the record's first word; last response of the record to the next dispatch.
 RESPONSE_TO_RECORD = 1
 RECORD_TO_WORD = 4

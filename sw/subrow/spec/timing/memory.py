@@ -26,7 +26,7 @@ class Stream:
     0, a burst begins at the earliest `hold` cycles after the one OPEN_BURSTS before it is over.
     """
 
-    __slots__ = ("added", "cap", "done", "hold", "jobs", "marks", "on_mark", "over", "width")
+    __slots__ = ("added", "cap", "done", "hold", "jobs", "marks", "on_mark", "other", "over", "width")
 
     def __init__(self, width: int, on_mark: Callable[[int, float], None]) -> None:
         self.width = width  # bytes of a word
@@ -37,6 +37,7 @@ class Stream:
         self.done = 0.0  # words ever moved
         self.cap = 1.0  # words of a request
         self.hold = 0.0
+        self.other: Stream | None = None  # that shares the port, and `over`
         self.over: deque[float] = deque(maxlen=OPEN_BURSTS)  # when the last short bursts were over
 
     def add(self, ready: float, words: float, cap: float = 1.0, pause: float = 0.0,
@@ -66,8 +67,10 @@ class Stream:
         job = self.jobs[0]
         if job[3]:
             job[0] = max(job[0], now + job[3])
-        if job[4] and len(self.over) == OPEN_BURSTS:
-            job[0] = max(job[0], self.over[0] + self.hold)
+        if job[4]:
+            place = 1 if self.other is not None and self.other.jobs and self.other.jobs[0][0] <= now else 0
+            if len(self.over) + place >= OPEN_BURSTS:
+                job[0] = max(job[0], self.over[len(self.over) + place - OPEN_BURSTS] + self.hold)
 
     def mark(self, words: float, tag: int) -> None:
         """Call on_mark when the stream's first `words` words are over."""
@@ -88,6 +91,7 @@ class Memory:
         self.res = Stream(hw.act_word_bytes, ignore)
         self.wgt = Stream(hw.weight_bytes, ignore)
         self.out = Stream(hw.act_word_bytes, ignore)
+        self.act.other, self.res.other, self.res.over = self.res, self.act, self.act.over
         self.act.hold = self.res.hold = hw.latency_cycles + READ_HOLD
         self.out.hold = hw.latency_cycles + WRITE_HOLD
         self.streams = (self.act, self.res, self.wgt, self.out)

@@ -143,7 +143,7 @@ class ResidualFetch:
 class Writer:
     """Output segments of each (block, kg) unit, then the counter record."""
 
-    RECORD = -1
+    RECORD, END = -1, -2
 
     def __init__(self, g: Geometry, counters: Counters, memory: Memory, dispatch: int) -> None:
         self.g, self.c, self.memory = g, counters, memory
@@ -153,6 +153,7 @@ class Writer:
         self.walk = dispatch + lat.FIRST_BLOCK + 1  # earliest wait for a unit (state Unit)
         self.pause = 0.0
         self.last = dispatch  # cycle of the last word
+        self.floor: list[int] = []  # of each unit: o_free_o does not show it before
         self.recorded: int | None = None  # cycle in which the record is sampled
         self.finished: float | None = None  # when the record is written
 
@@ -182,13 +183,24 @@ class Writer:
             start += block.x.conv_first // shrink + (here.kg0 + k) * g.hw.channel_blocks * ins.out_w
             starts = (start + r * row_words + kb * ins.out_w for r in range(block.y.out) for kb in range(kbs))
             short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
-            stream.add(ready + lat.READY_TO_WORD, segments * columns, 1.0, self.pause, short)
-            self.pause = max(0.0, turn + lat.READY_TO_WORD - 1 - lat.SEGMENTS_AHEAD * columns)
-            stream.mark(stream.added, self.unit)
-        else:
-            self.c.o_free.append(ready + 4)
+            first = ready + lat.READY_TO_WORD
+            stream.add(first, segments * columns, 1.0, self.pause, short)
+            # The last word leaves the buffer when the one before it is at the memory.
+            self.floor.append(first - 1)
+            stream.mark(stream.added - 1, self.unit)
             if self.next is None:
-                self._record(max(self.last, ready + 4))
+                stream.mark(stream.added, self.END)
+            self.pause = max(0.0, turn + lat.READY_TO_WORD - 1 - lat.SEGMENTS_AHEAD * columns)
+            return
+        self.floor.append(ready + lat.READY_TO_WORD - 1)  # no pixel: the unit is only counted, behind those before it
+        if stream.jobs:
+            stream.mark(stream.added, self.unit)
+            if self.next is None:
+                stream.mark(stream.added, self.END)
+            return
+        self.c.o_free.append(self.floor[-1])
+        if self.next is None:
+            self._record(self.last)
 
     def on_mark(self, tag: int, time: float) -> None:
         """A unit, or the record, is written."""
@@ -196,12 +208,13 @@ class Writer:
             self.finished = time
             return
         self.last = cycle(time) - 1
-        self.c.o_free.append(self.last - lat.FREE_BEFORE_WORD)
-        if self.next is None and tag == self.unit:
+        if tag == self.END:
             self._record(self.last)
+        else:
+            self.c.o_free.append(max(self.last, self.floor[tag - 1]))
 
     def _record(self, last: int) -> None:
-        self.recorded = last + self.g.hw.latency_cycles + lat.RESPONSE_TO_RECORD
+        self.recorded = max(last + self.g.hw.latency_cycles + lat.RESPONSE_TO_RECORD, self.floor[-1])
         stream = self.memory.out
         stream.add(self.recorded + lat.RECORD_TO_WORD, 64 // self.g.hw.act_word_bytes)
         stream.mark(stream.added, self.RECORD)
