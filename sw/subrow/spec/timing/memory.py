@@ -16,6 +16,7 @@ from subrow.spec.hwconfig import HwConfig
 from subrow.spec.timing.latency import OPEN_BURSTS, READ_HOLD, WRITE_HOLD
 
 EPSILON = 1e-6
+BEHIND = -1.0  # pause of a job that comes behind the bursts that the port's other stream has open
 _SETTLE, _MEASURE = 60, 240  # cycles of the bucket that are run to find the shares
 
 
@@ -26,7 +27,7 @@ class Stream:
     0, a burst begins at the earliest `hold` cycles after the one OPEN_BURSTS before it is over.
     """
 
-    __slots__ = ("added", "cap", "done", "hold", "jobs", "marks", "on_mark", "other", "over", "width")
+    __slots__ = ("added", "cap", "done", "hold", "jobs", "marks", "on_mark", "other", "over", "since", "width")
 
     def __init__(self, width: int, on_mark: Callable[[int, float], None]) -> None:
         self.width = width  # bytes of a word
@@ -37,6 +38,7 @@ class Stream:
         self.done = 0.0  # words ever moved
         self.cap = 1.0  # words of a request
         self.hold = 0.0
+        self.since = 0.0  # when words began to flow, without a pause from then on
         self.other: Stream | None = None  # that shares the port, and `over`
         self.over: deque[float] = deque(maxlen=OPEN_BURSTS)  # when the last short bursts were over
 
@@ -52,6 +54,8 @@ class Stream:
             if ready <= last[0] and cap == last[2] and pause == 0.0 and not bursts and not last[4]:
                 last[1] += words
                 return
+        else:
+            self.since = ready
         if not bursts:
             self.jobs.append([ready, words, cap, pause, 0.0])
             return
@@ -65,12 +69,13 @@ class Stream:
         if not self.jobs:
             return
         job = self.jobs[0]
-        if job[3]:
+        self.since = max(self.since, job[0]) if job[0] > now else self.since
+        if job[3] > 0:
             job[0] = max(job[0], now + job[3])
-        if job[4]:
-            place = 1 if self.other is not None and self.other.jobs and self.other.jobs[0][0] <= now else 0
-            if len(self.over) + place >= OPEN_BURSTS:
-                job[0] = max(job[0], self.over[len(self.over) + place - OPEN_BURSTS] + self.hold)
+        elif job[3] == BEHIND and job[0] <= now:
+            job[3] = 0.0  # asked for long ago
+        if job[4] and len(self.over) == OPEN_BURSTS:
+            job[0] = max(job[0], self.over[0] + self.hold)
 
     def mark(self, words: float, tag: int) -> None:
         """Call on_mark when the stream's first `words` words are over."""
@@ -85,6 +90,8 @@ class Memory:
         self.bandwidth = hw.bytes_per_cycle
         self.capacity = 4 * (hw.bytes_per_cycle + hw.act_word_bytes + hw.weight_bytes)
         self.tokens = self.capacity
+        self.latency, self.burst_beats = hw.latency_cycles, hw.burst_beats
+        self.res_waits = 0.0  # words of `act` that go before those of `res`
         self.widths = (hw.act_word_bytes, hw.weight_bytes, hw.act_word_bytes)
         ignore: Callable[[int, float], None] = lambda tag, time: None  # noqa: E731
         self.act = Stream(hw.act_word_bytes, ignore)
@@ -94,6 +101,7 @@ class Memory:
         self.act.other, self.res.other, self.res.over = self.res, self.act, self.act.over
         self.act.hold = self.res.hold = hw.latency_cycles + READ_HOLD
         self.out.hold = hw.latency_cycles + WRITE_HOLD
+        self.turn: Stream | None = self.res  # whose short burst goes first when both want the port
         self.streams = (self.act, self.res, self.wgt, self.out)
 
     def step(self) -> bool:
@@ -110,6 +118,8 @@ class Memory:
             dt = wake - self.now
             for s, r in zip(active, rates, strict=True):
                 left = s.jobs[0][1]
+                if s is self.act and self.res_waits > s.done:
+                    left = min(left, self.res_waits - s.done)
                 if s.marks and s.marks[0][0] - s.done < left:
                     left = s.marks[0][0] - s.done
                 if r > 0:
@@ -127,16 +137,31 @@ class Memory:
             if s.jobs:
                 ready = s.jobs[0][0]
                 if ready <= now:
-                    active.append(s)
+                    if s is not self.res or self._in_turn(active):
+                        active.append(s)
                 elif ready < wake:
                     wake = ready
         return active, wake
+
+    def _in_turn(self, active: list[Stream]) -> bool:
+        """Whether the residual's words come now: bursts of the other stream that were asked for before them go first."""
+        act, job = self.act, self.res.jobs[0]
+        if job[3] == BEHIND:
+            job[3] = 0.0
+            if active:
+                burst = min(act.cap, self.burst_beats)
+                asked = (self.now - act.since + 1) * act.cap / (-(-act.cap // burst) + 1)
+                ahead = min(OPEN_BURSTS * burst - self.latency, asked - (self.now - act.since))
+                self.res_waits = act.done + max(0.0, min(ahead, act.jobs[0][1]))
+        return not active or act.done >= self.res_waits - EPSILON
 
     def _rates(self, active: list[Stream]) -> list[float]:
         """Words per cycle of each active stream."""
         caps = [s.jobs[0][2] for s in active]
         both = len(active) > 1 and active[1] is self.res
-        if both:  # one port: requests in turn
+        if both and active[0].jobs[0][4] and active[1].jobs[0][4]:  # one port: bursts in turn
+            caps[0], caps[1] = (caps[0], 0.0) if self.turn is active[0] else (0.0, caps[1])
+        elif both:  # requests in turn
             total = max(caps[0], caps[1])
             share = _turns(self.act, self.res)
             caps[0], caps[1] = total * share, total * (1 - share)
@@ -169,6 +194,7 @@ class Memory:
             if job[1] <= EPSILON:
                 s.done += job[1]
                 s.next_job(self.now)
+                self.turn = s.other
             while s.marks and s.marks[0][0] <= s.done + EPSILON:
                 fired.append((s, s.marks.pop(0)[1]))
         for s, tag in fired:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from subrow.spec.timing import latency as lat
 from subrow.spec.timing.compute import Counters
 from subrow.spec.timing.geometry import Geometry
-from subrow.spec.timing.memory import Memory, cycle
+from subrow.spec.timing.memory import BEHIND, Memory, cycle
 
 
 def short_bursts(starts: Iterable[int], words: int, hold: float, burst_beats: int) -> tuple[int, ...]:
@@ -124,7 +124,7 @@ class ResidualFetch:
         starts = (start + r * row_words + kb * ins.conv_w for r in range(rows) for kb in range(kbs))
         short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
         stream.cap = columns
-        stream.add(credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, bursts=short)
+        stream.add(credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, BEHIND, short)
         stream.mark(stream.added, 0)
         self.asked = credit + segments
         if k == here.kgs - 1:
