@@ -113,8 +113,11 @@ class Memory:
                     return False
                 self._spend(wake - self.now, 0.0)
                 continue
-            rates = self._rates(active)
-            demand = sum(s.width * r for s, r in zip(active, rates, strict=True))
+            if len(active) == 1 and active[0].width <= self.bandwidth:
+                if self._alone(active[0], wake):
+                    return True
+                continue
+            rates, demand = self._rates(active)
             dt = wake - self.now
             for s, r in zip(active, rates, strict=True):
                 left = s.jobs[0][1]
@@ -122,13 +125,42 @@ class Memory:
                     left = min(left, self.res_waits - s.done)
                 if s.marks and s.marks[0][0] - s.done < left:
                     left = s.marks[0][0] - s.done
-                if r > 0:
-                    dt = min(dt, left / r)
+                if r > 0 and left < dt * r:
+                    dt = left / r
             if demand > self.bandwidth + EPSILON and self.tokens > EPSILON:
                 dt = min(dt, self.tokens / (demand - self.bandwidth))
             self._spend(dt, demand)
             if self._move(active, rates, dt):
                 return True
+
+    def _alone(self, s: Stream, wake: float) -> bool:
+        """Run the only active stream up to `wake` or its next mark, whichever comes first; whether it was the mark."""
+        start, first, now = self.now, s.done, self.now
+        mark = s.marks[0][0] - EPSILON if s.marks else math.inf
+        if s is self.act and self.res_waits > first:
+            wake = min(wake, now + (self.res_waits - first))
+        while now < wake:
+            job = s.jobs[0]
+            rate, left = job[2], job[1]
+            reached = mark - s.done <= left
+            if reached:
+                left = max(0.0, s.marks[0][0] - s.done)
+            end = now + left / rate
+            if end > wake:
+                left, end, reached = (wake - now) * rate, wake, False
+            s.done += left
+            job[1] -= left
+            now = end
+            if job[1] <= EPSILON:
+                s.next_job(now)
+                self.turn = s.other
+            if reached:
+                break
+            if not s.jobs:
+                break
+            now = min(wake, max(now, s.jobs[0][0]))
+        self._spend(now - start, (s.done - first) * s.width / (now - start) if now > start else 0.0)
+        return bool(s.marks) and self._fire(s)
 
     def _active(self) -> tuple[list[Stream], float]:
         """Streams with words to move now, and when the next one has some."""
@@ -155,8 +187,8 @@ class Memory:
                 self.res_waits = act.done + max(0.0, min(ahead, act.jobs[0][1]))
         return not active or act.done >= self.res_waits - EPSILON
 
-    def _rates(self, active: list[Stream]) -> list[float]:
-        """Words per cycle of each active stream."""
+    def _rates(self, active: list[Stream]) -> tuple[list[float], float]:
+        """Words per cycle of each active stream, and bytes per cycle that they want together."""
         caps = [s.jobs[0][2] for s in active]
         both = len(active) > 1 and active[1] is self.res
         if both and active[0].jobs[0][4] and active[1].jobs[0][4]:  # one port: bursts in turn
@@ -165,16 +197,17 @@ class Memory:
             total = max(caps[0], caps[1])
             share = _turns(self.act, self.res)
             caps[0], caps[1] = total * share, total * (1 - share)
-        if len(active) == 1 and caps[0] * active[0].width <= self.bandwidth:
-            return caps
-        demand = sum(s.width * c for s, c in zip(active, caps, strict=True))
+        demand = 0.0
+        for s, c in zip(active, caps, strict=True):
+            demand += s.width * c
         if demand <= self.bandwidth + EPSILON or self.tokens > EPSILON:
-            return caps
+            return caps, demand
         ports = [0.0, 0.0, 0.0]
         for s, c in zip(active, caps, strict=True):
             ports[self._port(s)] += c
         given = shares(self.widths, (round(ports[0], 3), round(ports[1], 3), round(ports[2], 3)), self.bandwidth)
-        return [c * given[p] / ports[p] for c, p in zip(caps, map(self._port, active), strict=True)]
+        rates = [c * given[p] / ports[p] for c, p in zip(caps, map(self._port, active), strict=True)]
+        return rates, self.bandwidth
 
     def _port(self, s: Stream) -> int:
         return 1 if s is self.wgt else 2 if s is self.out else 0
@@ -185,21 +218,27 @@ class Memory:
 
     def _move(self, active: list[Stream], rates: list[float], dt: float) -> bool:
         """Move words for dt cycles; whether a mark was reached."""
-        fired = []
+        fired = False
         for s, r in zip(active, rates, strict=True):
-            words = r * dt
-            s.done += words
+            s.done += r * dt
             job = s.jobs[0]
-            job[1] -= words
+            job[1] -= r * dt
             if job[1] <= EPSILON:
                 s.done += job[1]
                 s.next_job(self.now)
                 self.turn = s.other
-            while s.marks and s.marks[0][0] <= s.done + EPSILON:
-                fired.append((s, s.marks.pop(0)[1]))
-        for s, tag in fired:
-            s.on_mark(tag, self.now)
-        return bool(fired)
+        for s in active:
+            if s.marks and self._fire(s):
+                fired = True
+        return fired
+
+    def _fire(self, s: Stream) -> bool:
+        """Call the stream's function for each mark that is reached; whether there was one."""
+        fired = False
+        while s.marks and s.marks[0][0] <= s.done + EPSILON:
+            s.on_mark(s.marks.pop(0)[1], self.now)
+            fired = True
+        return fired
 
 
 def _turns(a: Stream, b: Stream) -> float:
