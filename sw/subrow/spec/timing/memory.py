@@ -23,11 +23,11 @@ _SETTLE, _MEASURE = 60, 240  # cycles of the bucket that are run to find the sha
 class Stream:
     """Words of one requester, in order.
 
-    A job is [first cycle, words left, most words per cycle, pause before it, words of a burst]. Where the last is above
-    0, a burst begins at the earliest `hold` cycles after the one OPEN_BURSTS before it is over.
+    A job is [first cycle, words left, most words per cycle, pause before it, words of its only burst or 0, words of a
+    request]. A job of one burst begins at the earliest `hold` cycles after the one OPEN_BURSTS before it is over.
     """
 
-    __slots__ = ("added", "cap", "done", "hold", "jobs", "marks", "on_mark", "other", "over", "since", "width")
+    __slots__ = ("added", "done", "hold", "jobs", "marks", "on_mark", "other", "over", "since", "width")
 
     def __init__(self, width: int, on_mark: Callable[[int, float], None]) -> None:
         self.width = width  # bytes of a word
@@ -36,31 +36,31 @@ class Stream:
         self.marks: list[tuple[float, int]] = []
         self.added = 0.0  # words ever asked for
         self.done = 0.0  # words ever moved
-        self.cap = 1.0  # words of a request
         self.hold = 0.0
         self.since = 0.0  # when words began to flow, without a pause from then on
         self.other: Stream | None = None  # that shares the port, and `over`
         self.over: deque[float] = deque(maxlen=OPEN_BURSTS)  # when the last short bursts were over
 
     def add(self, ready: float, words: float, cap: float = 1.0, pause: float = 0.0,
-            bursts: Sequence[int] = ()) -> None:
+            bursts: Sequence[int] = (), request: float = 1.0) -> None:
         """Words that follow those before them, the first in cycle `ready` or later.
 
-        bursts: the words of each, where they are so short that the places of open bursts run out.
+        bursts: the words of each, where they are so short that the places of open bursts run out. request: words of a
+        request, where streams share a port.
         """
         self.added += words
         if self.jobs:
             last = self.jobs[-1]
-            if ready <= last[0] and cap == last[2] and pause == 0.0 and not bursts and not last[4]:
+            if ready <= last[0] and cap == last[2] and pause == 0.0 and not bursts and not last[4] and request == last[5]:
                 last[1] += words
                 return
         else:
             self.since = ready
         if not bursts:
-            self.jobs.append([ready, words, cap, pause, 0.0])
+            self.jobs.append([ready, words, cap, pause, 0.0, request])
             return
         for i, size in enumerate(bursts):  # a request of one burst takes two cycles to issue
-            self.jobs.append([ready, size, min(cap, size / 2), 0.0 if i else pause, size])
+            self.jobs.append([ready, size, min(cap, size / 2), 0.0 if i else pause, size, request])
 
     def next_job(self, now: float) -> None:
         """The first job is over."""
@@ -74,8 +74,12 @@ class Stream:
             job[0] = max(job[0], now + job[3])
         elif job[3] == BEHIND and job[0] <= now:
             job[3] = 0.0  # asked for long ago
-        if job[4] and len(self.over) == OPEN_BURSTS:
-            job[0] = max(job[0], self.over[0] + self.hold)
+        if job[4]:
+            # A burst of the port's other stream goes first, and takes a place.
+            between = self.other is not None and bool(self.other.jobs) and self.other.jobs[0][0] <= max(now, job[0])
+            place = len(self.over) + between - OPEN_BURSTS
+            if place >= 0:
+                job[0] = max(job[0], self.over[place] + self.hold)
 
     def mark(self, words: float, tag: int) -> None:
         """Call on_mark when the stream's first `words` words are over."""
@@ -181,8 +185,9 @@ class Memory:
         if job[3] == BEHIND:
             job[3] = 0.0
             if active:
-                burst = min(act.cap, self.burst_beats)
-                asked = (self.now - act.since + 1) * act.cap / (-(-act.cap // burst) + 1)
+                request = act.jobs[0][5]
+                burst = min(request, self.burst_beats)
+                asked = (self.now - act.since + 1) * request / (-(-request // burst) + 1)
                 ahead = min(OPEN_BURSTS * burst - self.latency, asked - (self.now - act.since))
                 self.res_waits = act.done + max(0.0, min(ahead, act.jobs[0][1]))
         return not active or act.done >= self.res_waits - EPSILON
@@ -242,8 +247,9 @@ class Memory:
 
 
 def _turns(a: Stream, b: Stream) -> float:
-    """Share of stream a when both are served request by request; `cap` holds the words of a request."""
-    return a.cap / (a.cap + b.cap)
+    """Share of stream a when both are served request by request."""
+    first, second = a.jobs[0][5], b.jobs[0][5]
+    return first / (first + second)
 
 
 @lru_cache(maxsize=4096)

@@ -68,8 +68,7 @@ class ActivationFetch:
         short = short_bursts(starts, segment, stream.hold, g.hw.burst_beats)
         ask = credit + lat.CREDIT_TO_SEEK + seek
         base = stream.added
-        stream.cap = min(segment, 1000)
-        stream.add(ask + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, self.pause, short)
+        stream.add(ask + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, self.pause, short, segment)
         for r in range(rows):
             stream.mark(base + (r + 1) * ins.in_cb * columns, 0)
         # What the turn to the next block costs when the bursts under way do not cover it.
@@ -123,8 +122,7 @@ class ResidualFetch:
         start += (here.kg0 + k) * g.hw.channel_blocks * ins.conv_w
         starts = (start + r * row_words + kb * ins.conv_w for r in range(rows) for kb in range(kbs))
         short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
-        stream.cap = columns
-        stream.add(credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, BEHIND, short)
+        stream.add(credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, BEHIND, short, columns)
         stream.mark(stream.added, 0)
         self.asked = credit + segments
         if k == here.kgs - 1:
