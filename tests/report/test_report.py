@@ -1,4 +1,4 @@
-"""Reports: which counter bounds a layer, what the documents say, and that the page stands alone."""
+"""Reports: which resource bounds a layer, what the documents say, and that the page stands alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from subrow.spec import hwconfig
 from subrow.spec.errors import InputError
 from subrow.spec.isa import RECORD_FIELDS
 from subrow.spec.program import LayerInfo
+from subrow.spec.roofline import Roofline
 from tests.devices.assemble import Shape, make_layer, program_of
 
 HW = hwconfig.load("tiny")
 PROGRAM = program_of(HW, [make_layer(HW, Shape(), 1)])
+ROOFLINE = Roofline(input=100, output=50, weights=300, memory=200, transform=80, compute=100)
 
 
 def row(name: str, density: tuple[int, int], **counters: int) -> LayerRow:
     return LayerRow(name, "conv", "f2", density, 64_000, 2048, HW.multipliers,
-                    dict.fromkeys(RECORD_FIELDS, 0) | {"cycles": 1000} | counters)  # fmt: skip
+                    dict.fromkeys(RECORD_FIELDS, 0) | {"cycles": 1000} | counters, ROOFLINE)  # fmt: skip
 
 
 def measurement(label: str, tile: str, density: str, cycles: int, **changes: object) -> Measurement:
@@ -41,13 +43,10 @@ def report(**changes: object) -> document.Report:
     return document.Report("net", HW, ms, ms[-1], {"verilator": "5"}, 91.0)
 
 
-@pytest.mark.parametrize(
-    ("counter", "bound"),
-    [("issued", "compute"), ("starved_input", "input"), ("starved_weights", "weights"), ("blocked_output", "output")],
-)
-def test_bound_is_the_largest_counter(counter: str, bound: str) -> None:
-    small = dict.fromkeys(("issued", "starved_input", "starved_weights", "blocked_output"), 5)
-    assert row("a", (8, 8), **(small | {counter: 6})).bound == bound
+def test_bound_is_the_resource_that_needs_most_cycles() -> None:
+    assert row("a", (8, 8), issued=900).bound == "weights"
+    compute = dataclasses.replace(ROOFLINE, compute=400.0)
+    assert dataclasses.replace(row("a", (8, 8)), roofline=compute).bound == "compute"
 
 
 def test_rates() -> None:

@@ -12,12 +12,9 @@ from subrow.devices.base import Device, RunResult, quantise
 from subrow.report.verify import verify
 from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.isa import Instruction
 from subrow.spec.program import LayerInfo, Program
-
-BOUNDS = {
-    "compute": "issued", "input": "starved_input", "weights": "starved_weights", "output": "blocked_output",
-}  # fmt: skip
-"""What a layer waited for most, and the hardware counter that says so."""
+from subrow.spec.roofline import Roofline, roofline
 
 DENSE = "dense"
 _BATCH = 50  # images between two steps of the progress bar
@@ -35,6 +32,7 @@ class LayerRow:
     weight_bytes: int
     multipliers: int
     counters: Mapping[str, int]  # isa.RECORD_FIELDS
+    roofline: Roofline
 
     @property
     def cycles(self) -> int:
@@ -57,8 +55,8 @@ class LayerRow:
 
     @property
     def bound(self) -> str:
-        """compute, input, weights or output: the largest of the array's four counters."""
-        return max(BOUNDS, key=lambda b: self.counters[BOUNDS[b]])
+        """The resource that needs most cycles for the layer: a field of spec.roofline.Roofline."""
+        return self.roofline.bound
 
 
 @dataclass(frozen=True)
@@ -85,13 +83,14 @@ class Measurement:
 
 def layer_rows(program: Program, result: RunResult, hw: HwConfig) -> tuple[LayerRow, ...]:
     """The Program's layers with the counters of a run."""
-    return tuple(_row(info, record, hw) for info, record in zip(program.layers, result.records, strict=True))
+    layers = zip(program.layers, program.decoded(), result.records, strict=True)
+    return tuple(_row(info, ins, record, hw) for info, ins, record in layers)
 
 
-def _row(info: LayerInfo, record: Mapping[str, int], hw: HwConfig) -> LayerRow:
+def _row(info: LayerInfo, ins: Instruction, record: Mapping[str, int], hw: HwConfig) -> LayerRow:
     return LayerRow(
         info.name, info.kind, info.tile, info.density, info.macs, int(info.details.get("weight_bytes", 0)),
-        hw.multipliers, dict(record),
+        hw.multipliers, dict(record), roofline(ins, hw),
     )  # fmt: skip
 
 
