@@ -11,7 +11,7 @@ from subrow.spec.isa import Instruction
 from subrow.spec.timing import latency as lat
 from subrow.spec.timing.compute import Array, Counters, Output, Windows
 from subrow.spec.timing.geometry import Geometry
-from subrow.spec.timing.memory import Memory
+from subrow.spec.timing.memory import Memory, cycle
 from subrow.spec.timing.streams import ActivationFetch, ResidualFetch, WeightFetch, Writer
 
 
@@ -50,11 +50,27 @@ class _Layer:
 
 def estimate(instructions: Sequence[Instruction], hw: HwConfig) -> Estimate:
     """Cycles of each layer and of the whole run of one image. Raises ProgramError when the layers can never end."""
+    layers, end = _run(instructions, hw, None)
+    return Estimate(end, tuple(layers))
+
+
+def layer_cycles(ins: Instruction, hw: HwConfig, bound: int | None = None) -> int | None:
+    """Cycles of one layer on its own, as `estimate` has them; None as soon as it is clear that they exceed `bound`.
+
+    The weight ring is empty when the layer begins (cold), so all of a layer's weight bytes count as its own.
+    """
+    layers, _ = _run([ins], hw, bound)
+    return layers[0] if layers else None
+
+
+def _run(instructions: Sequence[Instruction], hw: HwConfig, bound: int | None) -> tuple[list[int], int]:
+    """Cycles of every layer, and of the run; of none when the first layer takes more than `bound`."""
     layers = [Geometry(i, hw) for i in instructions]
     memory = Memory(hw)
     weights = WeightFetch(layers, memory, start=1)
     memory.wgt.on_mark = weights.on_mark
-    ready, cycles, end = 0, [], 0
+    ready, end = 0, 0
+    cycles: list[int] = []
     for i, g in enumerate(layers):
         weights.advance()
         while len(weights.commands) <= i:
@@ -66,6 +82,8 @@ def estimate(instructions: Sequence[Instruction], hw: HwConfig) -> Estimate:
         layer = _Layer(g, memory, weights, i, dispatch)
         layer.advance()
         while layer.writer.finished is None:
+            if bound is not None and memory.now > dispatch + bound:
+                return [], 0
             if not memory.step():
                 raise ProgramError(
                     f"layer {i}: the cycle model stops at {memory.now:.0f} cycles with {layer.writer.unit} units "
@@ -74,7 +92,6 @@ def estimate(instructions: Sequence[Instruction], hw: HwConfig) -> Estimate:
             layer.advance()
         assert layer.writer.recorded is not None
         cycles.append(layer.writer.recorded - dispatch - 1)
-        written = int(layer.writer.finished + 0.999) - 1
-        ready = written + hw.latency_cycles + lat.RESPONSE_TO_DISPATCH
+        ready = cycle(layer.writer.finished) - 1 + hw.latency_cycles + lat.RESPONSE_TO_DISPATCH
         end = ready - lat.DONE_BEFORE_DISPATCH
-    return Estimate(end, tuple(cycles))
+    return cycles, end
