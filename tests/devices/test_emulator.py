@@ -12,7 +12,7 @@ from subrow.devices import hlslib
 from subrow.devices.base import pack_activation, quantise, unpack_activation
 from subrow.devices.emulator import Emulator
 from subrow.spec import hwconfig
-from subrow.spec.errors import DeviceError, InputError, MissingTool, ProgramError
+from subrow.spec.errors import DeviceError, InputError, MissingTool, ProgramError, SubrowError
 from subrow.spec.program import TensorInfo
 from tests.devices.assemble import Layer, M, Shape, change, feeds_of, make_layer, program_of
 
@@ -215,7 +215,7 @@ def test_random_corruption_never_crashes() -> None:
                 codes[0, bit // 8] ^= 1 << bit % 8
             try:
                 emulator.load(dataclasses.replace(program, instructions=codes))
-            except DeviceError:
+            except SubrowError:
                 refused += 1
                 continue
             emulator.run(feeds)
