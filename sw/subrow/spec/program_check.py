@@ -38,10 +38,10 @@ class Region:
     def overlaps(self, other: Region) -> bool:
         return self.low < other.high and other.low < self.high
 
-    def starts(self, other: Region) -> bool:
-        """Whether this is `other`, or its first rows."""
+    def is_of(self, other: Region, spare_rows: int) -> bool:
+        """Whether this is `other`, or `other` without at most that many of its last rows."""
         same = (self.low, self.blocks, self.columns) == (other.low, other.blocks, other.columns)
-        return same and self.rows <= other.rows
+        return same and 0 <= other.rows - self.rows <= spare_rows
 
     def __str__(self) -> str:
         return f"{self.blocks} x {self.rows} x {self.columns} words at bytes {self.low}..{self.high}"
@@ -203,12 +203,12 @@ class _Walk:
     def _layer(self, ins: Instruction, info: LayerInfo) -> int:
         """One layer's reads, then its write; returns the end of what it wrote."""
         sub_row = self.sub_row
-        reads = [Region(ins.in_offset, ins.in_cb, ins.in_h, ins.in_w, sub_row)]
-        if ins.residual:
-            reads.append(Region(ins.res_offset, ins.out_cb, ins.conv_h, ins.conv_w, sub_row))
+        reads = [(Region(ins.in_offset, ins.in_cb, ins.in_h, ins.in_w, sub_row), 0)]
+        if ins.residual:  # of a pooled layer without the row that the pool drops
+            reads.append((Region(ins.res_offset, ins.out_cb, ins.conv_h, ins.conv_w, sub_row), ins.pool))
         out = Region(ins.out_offset, ins.out_cb, ins.out_h, ins.out_w, sub_row)
-        for region in reads:
-            self._read(region, info)
+        for region, spare_rows in reads:
+            self._read(region, spare_rows, info)
             if region.overlaps(out):
                 raise self._error(f"layer {info.name} writes {out} over {region} that it reads")
         for name in [n for n, r in self.inputs.items() if r.overlaps(out)]:
@@ -219,10 +219,10 @@ class _Walk:
         self.written = _merged([*self.written, (out.low, out.high)])
         return out.high
 
-    def _read(self, region: Region, info: LayerInfo) -> None:
+    def _read(self, region: Region, spare_rows: int, info: LayerInfo) -> None:
         for name, place in self.inputs.items():
             if region.overlaps(place):
-                if not region.starts(place):
+                if not region.is_of(place, spare_rows):
                     raise self._error(f"layer {info.name} reads {region}, input {name} is {place}")
                 self.unread.discard(name)
         if not any(low <= region.low and region.high <= high for low, high in _merged(self.written)):
