@@ -19,8 +19,8 @@ from subrow.spec.interpret import Interpreter
 from tests.spec.program_files import HW, document_of, feeds, sample, signed, written
 
 ODD_VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, 2, 7, 8, 9, 64, -1, 0.5, 1.0, 1e30, 1 << 31, 1 << 40, "", "x", "layer0", "f2", "f4", "conv",
-    [], [1], [8, 8], [2, 8], [8, 6, 6], {}, {"a": 1},
+    None, True, False, 0, 1, 2, 7, 8, 9, 64, -1, 0.5, 1.0, 1e30, 1 << 31, 1 << 40, "", "x", "layer0", "f2", "f4",
+    "conv", [], [1], [8, 8], [2, 8], [8, 6, 6], {}, {"a": 1},
 )  # fmt: skip
 
 

@@ -184,7 +184,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 
 def _typed(name: str, section: str, key: str, value: Any) -> Any:
     kind = HwConfig.__annotations__[key]
-    if kind == "float" and type(value) is int:
+    if kind == "float" and type(value) is int and abs(value) < 1 << 53:
         value = float(value)
     if type(value).__name__ != kind or (kind == "float" and not math.isfinite(value)):
         kinds = {"int": "an integer", "float": "a finite number", "str": "a string"}
@@ -196,7 +196,7 @@ def parse(text: str, name: str) -> HwConfig:
     """HwConfig from TOML text; unknown, missing and mistyped keys are errors that name the key."""
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of too many digits
         raise ConfigError(f"HwConfig {name}: not valid TOML: {error}") from error
     unknown = set(data) - set(_SECTIONS)
     if unknown:

@@ -188,7 +188,7 @@ _LISTS = {"kernel": 2, "blocks": 2, "input": 3, "output": 3}
 
 
 def _details(value: object, at: str) -> dict[str, Any]:
-    """An open object: the keys that this version knows have their types, others are numbers, strings or lists of them."""
+    """An open object: known keys have their types, others hold a number, a string or a list of them."""
     if not isinstance(value, dict):
         raise _wrong(at, value, "a JSON object")
     for key, item in value.items():

@@ -138,7 +138,8 @@ def _check_kind(ins: Instruction, info: LayerInfo) -> None:
     if info.kind == "linear" and (ins.conv_h, ins.conv_w) != (1, 1):
         raise _differs(info, "kind", info.kind, f"{ins.conv_h} x {ins.conv_w} outputs")
     if info.kind == "channelwise" and (ins.sub_s != 1 or info.in_channels != info.out_channels):
-        raise _differs(info, "kind", info.kind, f"{info.in_channels} to {info.out_channels} channels, sub_s {ins.sub_s}")
+        channels = f"{info.in_channels} to {info.out_channels} channels"
+        raise _differs(info, "kind", info.kind, f"sub_s {ins.sub_s}, and there are {channels}")
 
 
 def _kernel(ins: Instruction) -> tuple[int, int]:
