@@ -86,7 +86,8 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_bench_builds_once_and_passes(source: Path, tmp_path: Path) -> None:
+def test_bench_builds_once_and_passes(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "of the caller"))  # must not hide the bench
     bench = build_bench("counter", [source], {"Width": 4}, tmp_path / "build")
     binary = bench.directory / "counter"
     first = binary.stat().st_mtime_ns

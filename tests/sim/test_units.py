@@ -92,7 +92,7 @@ def test_ctrl(width: int, run) -> None:
     ("arb2", Options(params={"DataBytes": 8}, rounds=0, corrupt=True), "word of [ab]"),
     ("ctrl", Options(CONFIGS["small8"], params={"WeightBytes": 8, "Units": 3}, rounds=0, corrupt=True),
      "record read_bytes = "),
-], ids=lambda p: p if isinstance(p, str) and p.isidentifier() else "")
+], ids=("block_iter", "axi_read", "axi_write", "arb2", "ctrl"))
 def test_a_corrupted_expectation_fails(module: str, options: Options, message: str, run) -> None:
     """Modules without an HLS function: what their benches expect is wrong in one value."""
     with pytest.raises(BenchFailed, match=message):
