@@ -11,14 +11,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subrow.devices.hlslib import library
+from subrow.devices.hlslib import STATUS_LAYER_SHIFT, library
 from subrow.spec.errors import DeviceError, InputError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import Program, TensorInfo
 from subrow.spec.program_check import check_structure, check_tensors, check_weights
 
 Int8Array = NDArray[np.int8]
-STATUS_LAYER_SHIFT = 8  # of a status of hw/hls/capi.h
 
 
 @dataclass(frozen=True)
