@@ -16,7 +16,7 @@ from subrow.devices import open_device
 from subrow.passes.choose_tile import TileName
 from subrow.report.document import Report, demo_json
 from subrow.report.html import render
-from subrow.report.measure import DENSE, Measurement, accuracy_percent, measure
+from subrow.report.measure import DENSE, Measurement, measure
 from subrow.report.tables import layers_table, programs_table, verdict
 from subrow.spec import hwconfig
 from subrow.spec.errors import InputError
@@ -108,10 +108,10 @@ def run(options: Options, console: Console, out: Console) -> dict[str, Any]:
 
 
 def _float_accuracy(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
-    import torch
+    from models.fashion_mnist import LabelledImages
+    from models.train import accuracy, as_data
 
-    with torch.inference_mode():
-        return accuracy_percent(model(torch.from_numpy(images)).numpy(), labels)
+    return round(accuracy(model, as_data(LabelledImages(images, labels))), 3)
 
 
 def _save_arrays(out: Path, calibration: np.ndarray, images: np.ndarray, labels: np.ndarray) -> None:

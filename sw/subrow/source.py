@@ -53,9 +53,7 @@ def source_of(
         if stored.graph.stage == "quantised" and images is None:
             images = np.zeros((1, *stored.graph.inputs[0].shape), np.float32)  # nothing is left to calibrate
     else:
-        from torch.export import ExportedProgram
-
-        from subrow.frontend.load import input_shape, load_model
+        from subrow.frontend.load import ExportedProgram, input_shape, load_model
 
         loaded = load_model(model)
         own = input_shape(loaded) if isinstance(loaded, ExportedProgram) else None

@@ -11,9 +11,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subrow.spec.errors import DeviceError, InputError, ProgramError
+from subrow.devices.hlslib import STATUS_LAYER_SHIFT, library
+from subrow.spec.errors import DeviceError, InputError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import Program, TensorInfo
+from subrow.spec.program_check import check_structure, check_tensors, check_weights
 
 Int8Array = NDArray[np.int8]
 
@@ -93,19 +95,31 @@ def tensor_bytes(info: TensorInfo, sub_row: int) -> int:
 class Device(ABC):
     """Runs Programs of one HwConfig. Use as a context manager, or call `close`.
 
-    `load` raises ProgramError when the Program is for other hardware or inconsistent, DeviceError when an instruction
-    exceeds a limit; `run` raises InputError for bad input and DeviceError when the device fails.
+    `run` raises InputError for bad input and DeviceError when the device fails. check_limits False: any instruction is
+    loaded, as tests of the hardware's own error handling need it.
     """
 
     name: str
 
-    def __init__(self, hw: HwConfig) -> None:
+    def __init__(self, hw: HwConfig, *, check_limits: bool = True) -> None:
         self.hw = hw
+        self._check_limits = check_limits
         self._program: Program | None = None
 
-    @abstractmethod
     def load(self, program: Program) -> None:
-        """Make a Program the one that `run` runs."""
+        """Check a Program, then make it the one that `run` runs.
+
+        Raises ProgramError when it is for other hardware or contradicts itself, DeviceError, naming the layer, when an
+        instruction exceeds a limit of docs/hardware.md, MissingTool without g++. The Program before then stays.
+        """
+        self.check_program(program)
+        self.close()
+        self._place(program)
+        self._program = program
+
+    @abstractmethod
+    def _place(self, program: Program) -> None:
+        """Put a Program that has been checked into the device."""
 
     @abstractmethod
     def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
@@ -130,19 +144,26 @@ class Device(ABC):
         return self._program
 
     def check_program(self, program: Program) -> None:
-        """Raises ProgramError unless the Program is for this hardware and its tensors lie inside its arena."""
+        """Raises what `load` raises for a Program that must not run here."""
         program.check_hardware(self.hw)
-        for info in (*program.inputs, *program.outputs):
-            if min(info.shape) < 1 or info.scale <= 0 or not np.isfinite(info.scale):
-                raise ProgramError(
-                    f"Program {program.name}: tensor {info.name}: shape {info.shape}, scale {info.scale}"
-                )
-            end = info.offset + tensor_bytes(info, self.hw.sub_row)
-            if info.offset < 0 or end > program.arena_bytes:
-                raise ProgramError(
-                    f"Program {program.name}: tensor {info.name} takes arena bytes {info.offset}..{end}, "
-                    f"the arena has {program.arena_bytes}"
-                )
+        check_tensors(program, self.hw.sub_row)
+        if not self._check_limits:
+            return
+        image = program.image()
+        status = library(self.hw).check(image.ctypes.data, image.size, program.arena_bytes, len(program.layers))
+        self._check_status(program, status)
+        check_structure(program, whole=False)
+        check_weights(program, self.hw)
+
+    def _check_status(self, program: Program, status: int) -> None:
+        """Raises DeviceError for a status of hw/hls/capi.h that is not 0."""
+        if status:
+            layer = status >> STATUS_LAYER_SHIFT
+            name = program.layers[layer].name if layer < len(program.layers) else "?"
+            raise DeviceError(
+                f"{self.name}: Program {program.name}, layer {layer} ({name}): {library(self.hw).text(status)} "
+                f"(HwConfig {self.hw.name}); compile the network again"
+            )
 
     def quantised_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Int8Array]:
         """int8 [N, C, H, W] by input name, all with the same N >= 1."""
