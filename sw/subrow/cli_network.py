@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from subrow.cli_options import (
 from subrow.console import output, print_json, say, share_bar, table
 from subrow.source import Compression, Source, source_of
 from subrow.spec.errors import InputError
+
+if TYPE_CHECKING:
+    from subrow.spec.program import Program
 
 
 def _start(
@@ -113,11 +116,7 @@ def compile_(
         images, config = source.images, source.hw
         program = api.compile(source.model, images, config, density, tile.value, images, linear, progress)
     program.save(out)
-    layers = [
-        {"name": i.name, "kind": i.kind, "tile": i.tile, "density": f"{i.density[0]}/{i.density[1]}",
-         "weight_bytes": i.details["weight_bytes"]}
-        for i in program.layers
-    ]  # fmt: skip
+    layers = layer_weights(program)
     if as_json:
         print_json({
             "program": str(out), "digest": program.digest(), "name": program.name, "hw": program.hw_name,
@@ -126,5 +125,21 @@ def compile_(
         return
     cells = [(i["name"], i["tile"], i["density"], f"{i['weight_bytes']:,}") for i in layers]
     output().print(table("Compiled", ("layer", "tile"), ("density", "weight bytes"), cells))
-    say(f"{out}: {program.name} for {program.hw_name}, {len(layers)} layers, {program.weights.size:,} weight bytes, "
-        f"{program.arena_bytes:,} arena bytes, digest {program.digest()[:12]}")  # fmt: skip
+    say(f"{out}: {summary(program)}")
+
+
+def layer_weights(program: Program) -> list[dict[str, Any]]:
+    """What each layer keeps of its weights, and their bytes with indices and parameters."""
+    return [
+        {"name": i.name, "kind": i.kind, "tile": i.tile, "density": f"{i.density[0]}/{i.density[1]}",
+         "weight_bytes": i.details["weight_bytes"]}
+        for i in program.layers
+    ]  # fmt: skip
+
+
+def summary(program: Program) -> str:
+    """A Program in one line: name, hardware, sizes in bytes, digest."""
+    return (
+        f"{program.name} for {program.hw_name}, {len(program.layers)} layers, {program.weights.size:,} weight bytes, "
+        f"{program.arena_bytes:,} arena bytes, digest {program.digest()[:12]}"
+    )

@@ -245,8 +245,8 @@ def test_saturated_images_are_told_once(run: Run, files: Files, tmp_path: Path) 
     assert done.code == 0 and done.json["saturated"]["input"] > 0.98
     warned = [line for line in done.err.splitlines() if line.startswith("warning:")]
     assert len(warned) == 1
-    assert re.search(r"input input: 99\.\d % of the values saturate: they lie in 0..255, the Program represents -(1|0.99\d*)"
-                     r"\.\.", warned[0]), warned  # fmt: skip
+    assert re.search(r"input input: 99\.\d % of the values saturate: they lie in 0..255, .* represents -(1|0.99)",
+                     warned[0]), warned  # fmt: skip
     assert "warning" not in run("verify", files.program, "--input", files.images).err
 
 

@@ -1,0 +1,181 @@
+"""The README's figures and excerpts are what the code prints now.
+
+Digests are not compared, and accuracies and scales only nearly: they depend on the machine's floating-point library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from subrow import cli, demo
+from subrow.cli_network import layer_weights, summary
+from subrow.devices import open_device
+from subrow.emit.disasm import disassemble
+from subrow.report.document import Report, programs_json
+from subrow.report.measure import measure
+from subrow.report.tables import programs_table
+from subrow.spec import hwconfig
+from subrow.spec import program as programs
+from tests.system.test_demo import demo_program
+
+pytestmark = pytest.mark.verilator
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+HEADLINE = "vgg-f2-4of8.subrow"
+ACCURACY = 0.5  # points that an accuracy may differ on another machine
+
+
+def block(first: str) -> list[str]:
+    """The lines of the code block that holds a line starting with `first`, from that line on."""
+    inside = next(part for part in README.split("```")[1::2] if f"\n{first}" in part)
+    lines = inside.splitlines()
+    return lines[next(i for i, line in enumerate(lines) if line.startswith(first)) :]
+
+
+def rows(lines: list[str]) -> dict[str, list[str]]:
+    """Table rows by their first cell."""
+    cells = [[c.strip() for c in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    return {c[0]: c[1:] for c in cells}
+
+
+def percent(cell: str) -> float:
+    return float(cell.removesuffix(" %"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What the demo left and printed."""
+
+    folder: Path
+    document: dict[str, Any]
+    printed: dict[str, list[str]]
+
+    @property
+    def program(self) -> programs.Program:
+        return programs.load(self.folder / HEADLINE)
+
+
+def run_demo(folder: Path, **changes: Any) -> Made:
+    text = io.StringIO()
+    document = demo.run(demo.Options(out=folder, **changes), Console(file=io.StringIO()), Console(file=text, width=100))
+    return Made(folder, document, rows(text.getvalue().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The demo's Programs of tile f2 that lose no accuracy, with all images."""
+    return run_demo(tmp_path_factory.mktemp("readme"), tiles=("f2",), densities=(None, "4/8"))
+
+
+def check_demo_rows(printed: dict[str, list[str]], names: tuple[str, ...]) -> None:
+    stated = rows(block("VGG-nagadomi, a quarter wide"))
+    for name in names:
+        assert stated[name][1:] == printed[name][1:], name
+        assert percent(stated[name][0]) == pytest.approx(percent(printed[name][0]), abs=ACCURACY), name
+
+
+def test_demo_table(made: Made) -> None:
+    check_demo_rows(made.printed, ("float32, torch", "f2 dense", "f2 4/8"))
+
+
+@pytest.mark.parametrize("tile", ("f2", "f4"))
+def test_cycles_of_the_demo_table(tile: Any) -> None:
+    """Cycles follow from shapes and densities alone, so quickly pruned Programs have those of the table."""
+    stated = rows(block("VGG-nagadomi, a quarter wide"))
+    hw, measurements = hwconfig.load("tiny"), []
+    with open_device("emulator", hw) as emulator, open_device("verilator", hw) as chip:
+        for density in (None, "4/8", "2/8"):
+            name = f"{tile} {density or 'dense'}"
+            images = np.zeros((1, 1, 32, 32), np.float32)
+            measurements.append(measure(demo_program(tile, density), emulator, chip, images, label=name))
+    report = Report("net", hw, tuple(measurements), measurements[0], {})
+    assert programs_json(measurements, hw, {})["bit_exact"] is True
+    text = io.StringIO()
+    Console(file=text, width=100).print(programs_table(report))
+    printed = rows(text.getvalue().splitlines())
+    for name, cells in printed.items():
+        if re.match(r"f\d ", name):
+            assert stated[name][1:4] == cells[1:4], name
+    assert sum(name in stated for name in printed) == 4  # the header's last line and three Programs
+
+
+@pytest.mark.slow
+def test_whole_demo_table(tmp_path: Path) -> None:
+    printed = run_demo(tmp_path).printed
+    names = [name for name in rows(block("VGG-nagadomi, a quarter wide")) if name]
+    assert len(names) == 7
+    check_demo_rows(printed, tuple(names))
+
+
+def test_compile(made: Made) -> None:
+    lines = block("$ subrow compile build/q.graph")
+    masked = [re.sub(r"digest [0-9a-f]{12}$", "digest", line) for line in lines]
+    line = re.sub(r"digest [0-9a-f]{12}$", "digest", summary(made.program))
+    assert [i for i in masked if "digest" in i] == [f"build/vgg.subrow: {line}", f"build/vgg2.subrow: {line}"]
+    layers = {i["name"]: i for i in layer_weights(made.program)}
+    stated = {name: cells for name, cells in rows(lines).items() if name in layers}
+    assert len(stated) == 3
+    for name, cells in stated.items():
+        i = layers[name]
+        assert cells == [i["tile"], i["density"], f"{i['weight_bytes']:,}"]
+
+
+def test_disasm(made: Made) -> None:
+    scale = re.compile(r"scale ([\d.e-]+)")
+    stated = block("$ subrow disasm")[1:]
+    stated = stated[: stated.index("  …")]
+    printed = disassemble(made.program).splitlines()[: len(stated)]
+    assert [scale.sub("scale", line) for line in stated] == [scale.sub("scale", line) for line in printed]
+    assert len(stated) > 10
+    one, two = ([float(s) for s in scale.findall("\n".join(lines))] for lines in (stated, printed))
+    assert len(one) == 2 and one == pytest.approx(two, rel=1e-3)
+
+
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
+    monkeypatch.setattr(sys, "argv", ["subrow", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    return capsys.readouterr().out.splitlines()
+
+
+def check_excerpt(command: str, printed: list[str], count: int) -> None:
+    """Every table row and the last line of the README's excerpt stand in the output."""
+    stated = block(command)
+    cells, now = rows(stated), rows(printed)
+    assert len(cells) == count
+    assert {name: now[name] for name in cells} == cells
+    titles = [line for line in stated[1:] if line[:1].isalnum()]
+    assert titles and set(titles) <= {line.rstrip() for line in printed}
+
+
+def test_verify(made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run_cli(monkeypatch, capsys, "verify", made.folder / HEADLINE, "--images", 8)
+    check_excerpt("$ subrow verify", printed, 4)
+
+
+def test_simulate(made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    images = made.folder / "images.npy"
+    printed = run_cli(monkeypatch, capsys, "simulate", made.folder / HEADLINE, "--input", images, "--images", 2)
+    check_excerpt("$ subrow simulate", printed, 4)
+
+
+def test_report(made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The excerpt's cycles; accuracies are those of the demo's table, because Programs and images are the same."""
+    stated = rows(block("$ subrow report"))
+    names = {"vgg-f2-dense": "f2 dense", "vgg-f2-4of8": "f2 4/8"}
+    for name, label in names.items():
+        assert stated[name][1:4] == made.printed[label][1:4]
+        assert percent(stated[name][0]) == pytest.approx(percent(made.printed[label][0]), abs=ACCURACY)
+    assert "yes, 10 values" == stated["vgg-f2-dense"][-1] == stated["vgg-f2-4of8"][-1]
+    assert any(line == "RTL bit-exact: 20 values of 2 simulated runs compared, all equal" for line in
+               block("$ subrow report"))  # fmt: skip
