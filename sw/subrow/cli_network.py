@@ -23,7 +23,7 @@ from subrow.cli_options import (
     check_output,
 )  # fmt: skip
 from subrow.console import output, print_json, say, share_bar, table
-from subrow.source import Compression, Source, source_of
+from subrow.source import Compression, Source, hardware, source_of
 from subrow.spec.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,8 +34,12 @@ def _start(
     out: Path, suffix: str, model: str, hw: str, how: Compression, calibration: Path | None, random: bool,
     shape: str | None,
 ) -> Source:  # fmt: skip
-    """What the options name, once it is sure that the result can be written."""
+    """What the options name, once it is sure that the density fits and the result can be written."""
     check_output(out, "--out", suffix)
+    if how.density is not None:
+        from subrow.api import density_for
+
+        density_for(how.density, hardware(hw))
     return source_of(model, hw, how, calibration, random, shape)
 
 

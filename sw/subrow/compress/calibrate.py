@@ -42,7 +42,8 @@ def activation_scales(
             peak = float(flat.abs().max())
             if not np.isfinite(peak):
                 raise QuantisationError(
-                    f"tensor {name}: the network gives {peak} for calibration images {start}..{start + batch - 1}; "
+                    f"tensor {name}: the network gives {peak} for calibration images "
+                    f"{start}..{min(start + batch, len(images)) - 1}; "
                     "give images like those it was trained on, or check its weights"
                 )
             peaks[name] = max(peaks[name], peak)
