@@ -24,6 +24,7 @@ VERIFY_IMAGES, VERIFY_SEED = 4, 1
 
 
 def _warn(saturated: Iterable[Saturation]) -> None:
+    """Tells of inputs that the Program cannot represent."""
     for item in saturated:
         if item.excessive:
             complain("warning", str(item))
@@ -170,27 +171,32 @@ def report(
 ) -> None:  # fmt: skip
     """Run Programs on the emulator and in the simulated RTL; write a table, JSON and HTML."""
     from subrow.devices import open_device
+    from subrow.devices.base import saturation
     from subrow.report import document
     from subrow.report.html import render
-    from subrow.report.measure import measure
+    from subrow.report.measure import check_feed, measure
     from subrow.report.tables import layers_table, programs_table, verdict
     from subrow.toolenv import tool_versions
 
     check_folder(out, f"--out {out}")
     names = labels_of(paths)
     images, marks = load_array(inputs), None if labels is None else load_array(labels, "labels")
+    images = images[None] if images.ndim == 3 else images
     loaded = [load_program(path, hw) for path in paths]
     config = loaded[0][1]
+    saturated = []
+    for program, _ in loaded:
+        program.check_hardware(config)
+        saturated.append(saturation(images, check_feed(program, images, marks, simulate)))
+    _warn(sorted(saturated, key=lambda s: s.share)[-1:])
     measurements = []
     with step_bars() as bars, open_device("emulator", config) as emulator:
         task = bars.add_task("report", total=len(loaded) * len(images))
         for label, (program, _) in zip(names, loaded, strict=True):
-            program.check_hardware(config)
             bars.update(task, description=label)
             with open_device("verilator", config) as chip:
                 measurements.append(measure(program, emulator, chip, images, marks, simulate, label,
                                             progress=lambda n: bars.advance(task, n)))  # fmt: skip
-            _warn(measurements[-1].saturated if len(measurements) == 1 else ())
     networks = ", ".join(dict.fromkeys(m.program.name for m in measurements))
     made = document.Report(networks, config, tuple(measurements), measurements[-1], tool_versions())
     content = document.programs_json(measurements, config, made.tools)

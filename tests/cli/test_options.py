@@ -106,8 +106,8 @@ def test_same_program_twice(run: Run, files: Files, tmp_path: Path, monkeypatch:
      ("1/3", "give s/8")],
 )  # fmt: skip
 def test_density_of_another_sub_row(density: str, message: str, run: Run, files: Files, tmp_path: Path) -> None:
-    refused(run, f"density {density}: HwConfig tiny has sub-rows of {message}", "compile", MODEL, "--density", density,
-            "--calibration", files.images, "--out", tmp_path / "x.subrow")  # fmt: skip
+    refused(run, f"density {density}: HwConfig tiny has sub-rows of .*{message}", "compile", MODEL, "--density",
+            density, "--calibration", files.images, "--out", tmp_path / "x.subrow")  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", ("prune", "quantize", "compile"))

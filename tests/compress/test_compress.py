@@ -135,9 +135,10 @@ def test_nothing_to_prune_names_every_layer() -> None:
     with pytest.raises(ConfigError, match=r"layer 2 is linear \(option linear"):
         check_prunable(only, (4, 8))
     check_prunable(only, (4, 8), linear=True)
-    net = nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, groups=8))
+    net = capture(nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3)), torch.zeros(1, 8, 8, 8))
+    grouped = net.replace({"1": net.node("1").with_attrs(groups=8)})
     with pytest.raises(ConfigError, match="layer 1 has 8 groups"):
-        check_prunable(capture(net, torch.zeros(1, 8, 8, 8)), (4, 8))
+        check_prunable(grouped, (4, 8))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])

@@ -13,7 +13,7 @@ from subrow.devices.base import Device, RunResult, Saturation, quantise, saturat
 from subrow.report.verify import verify
 from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.program import LayerInfo, Program
+from subrow.spec.program import LayerInfo, Program, TensorInfo
 
 BOUNDS = {
     "compute": "issued", "input": "starved_input", "weights": "starved_weights", "output": "blocked_output",
@@ -132,6 +132,20 @@ def accuracy_percent(outputs: NDArray[np.number], labels: NDArray[np.integer]) -
     return round(100.0 * int((flat.argmax(axis=1) == labels).sum()) / len(labels), 3)
 
 
+def check_feed(
+    program: Program, images: NDArray[np.number], labels: NDArray[np.integer] | None = None, simulate: int = 1
+) -> TensorInfo:
+    """The Program's only input. Raises InputError when images, labels and number to simulate do not fit it."""
+    if len(program.inputs) != 1:
+        raise InputError(f"Program {program.name} has {len(program.inputs)} inputs; a report takes one")
+    quantise(images[:1], program.inputs[0])
+    if not 1 <= simulate <= len(images):
+        raise InputError(f"{simulate} images to simulate of {len(images)}: must be 1..{len(images)}")
+    if labels is not None:
+        check_labels(labels, len(images), int(np.prod(program.outputs[0].shape)))
+    return program.inputs[0]
+
+
 def measure(
     program: Program,
     emulator: Device,
@@ -146,15 +160,10 @@ def measure(
     """All images on the emulator, the first `simulate` on the simulated RTL, every output value compared.
 
     every_layer: also compare each layer's output tensor in the RTL with the numpy reference, for the first image.
-    progress is called with the number of images done since the last call, len(images) in all.
+    progress is called with the number of images done since the last call, len(images) in all. Raises InputError as
+    `check_feed` does, before anything runs.
     """
-    if not 1 <= simulate <= len(images):
-        raise InputError(f"{simulate} images to simulate of {len(images)}: must be 1..{len(images)}")
-    if labels is not None:
-        check_labels(labels, len(images), int(np.prod(program.outputs[0].shape)))
-    if len(program.inputs) != 1:
-        raise InputError(f"Program {program.name} has {len(program.inputs)} inputs; a report takes one")
-    (info,) = program.inputs
+    info = check_feed(program, images, labels, simulate)
     feed, saturated = quantise(images, info), saturation(images, info)
     emulator.load(program)
     parts: list[Mapping[str, NDArray[np.int8]]] = []
