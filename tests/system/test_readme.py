@@ -70,21 +70,11 @@ def run_demo(folder: Path, **changes: Any) -> Made:
     return Made(folder, document, rows(text.getvalue().splitlines()))
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The demo's Programs of tile f2 that lose no accuracy, with all images."""
-    return run_demo(tmp_path_factory.mktemp("readme"), tiles=("f2",), densities=(None, "4/8"))
-
-
 def check_demo_rows(printed: dict[str, list[str]], names: tuple[str, ...]) -> None:
     stated = rows(block("VGG-nagadomi, a quarter wide"))
     for name in names:
         assert stated[name][1:] == printed[name][1:], name
         assert percent(stated[name][0]) == pytest.approx(percent(printed[name][0]), abs=ACCURACY), name
-
-
-def test_demo_table(made: Made) -> None:
-    check_demo_rows(made.printed, ("float32, torch", "f2 dense", "f2 4/8"))
 
 
 @pytest.mark.parametrize("tile", ("f2", "f4"))
@@ -115,7 +105,7 @@ def test_whole_demo_table(tmp_path: Path) -> None:
     check_demo_rows(printed, tuple(names))
 
 
-def test_compile(made: Made) -> None:
+def check_compile(made: Made) -> None:
     lines = block("$ subrow compile build/q.graph")
     masked = [re.sub(r"digest [0-9a-f]{12}$", "digest", line) for line in lines]
     line = re.sub(r"digest [0-9a-f]{12}$", "digest", summary(made.program))
@@ -128,7 +118,7 @@ def test_compile(made: Made) -> None:
         assert cells == [i["tile"], i["density"], f"{i['weight_bytes']:,}"]
 
 
-def test_disasm(made: Made) -> None:
+def check_disasm(made: Made) -> None:
     scale = re.compile(r"scale ([\d.e-]+)")
     stated = block("$ subrow disasm")[1:]
     stated = stated[: stated.index("  …")]
@@ -137,14 +127,6 @@ def test_disasm(made: Made) -> None:
     assert len(stated) > 10
     one, two = ([float(s) for s in scale.findall("\n".join(lines))] for lines in (stated, printed))
     assert len(one) == 2 and one == pytest.approx(two, rel=1e-3)
-
-
-def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
-    monkeypatch.setattr(sys, "argv", ["subrow", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert not stop.value.code
-    return capsys.readouterr().out.splitlines()
 
 
 def check_excerpt(command: str, printed: list[str], count: int) -> None:
@@ -157,24 +139,34 @@ def check_excerpt(command: str, printed: list[str], count: int) -> None:
     assert titles and set(titles) <= {line.rstrip() for line in printed}
 
 
-def test_verify(made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = run_cli(monkeypatch, capsys, "verify", made.folder / HEADLINE, "--images", 8)
-    check_excerpt("$ subrow verify", printed, 4)
-
-
-def test_simulate(made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    images = made.folder / "images.npy"
-    printed = run_cli(monkeypatch, capsys, "simulate", made.folder / HEADLINE, "--input", images, "--images", 2)
-    check_excerpt("$ subrow simulate", printed, 4)
-
-
-def test_report(made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The excerpt's cycles; accuracies are those of the demo's table, because Programs and images are the same."""
+def check_report(made: Made) -> None:
+    """The excerpt's figures are those of the demo's table, because Programs and images are the same."""
     stated = rows(block("$ subrow report"))
     names = {"vgg-f2-dense": "f2 dense", "vgg-f2-4of8": "f2 4/8"}
     for name, label in names.items():
         assert stated[name][1:4] == made.printed[label][1:4]
         assert percent(stated[name][0]) == pytest.approx(percent(made.printed[label][0]), abs=ACCURACY)
-    assert "yes, 10 values" == stated["vgg-f2-dense"][-1] == stated["vgg-f2-4of8"][-1]
-    assert any(line == "RTL bit-exact: 20 values of 2 simulated runs compared, all equal" for line in
-               block("$ subrow report"))  # fmt: skip
+        assert stated[name][4] == "yes, 10 values"
+    assert "RTL bit-exact: 20 values of 2 simulated runs compared, all equal" in block("$ subrow report")
+
+
+def test_demo_and_excerpts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One test, because all of it needs the demo's Programs of tile f2 that lose no accuracy."""
+
+    def run_cli(*arguments: object) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["subrow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        return capsys.readouterr().out.splitlines()
+
+    made = run_demo(tmp_path, tiles=("f2",), densities=(None, "4/8"))
+    check_demo_rows(made.printed, ("float32, torch", "f2 dense", "f2 4/8"))
+    check_compile(made)
+    check_disasm(made)
+    check_report(made)
+    path, images = tmp_path / HEADLINE, tmp_path / "images.npy"
+    check_excerpt("$ subrow verify", run_cli("verify", path, "--images", 8), 4)
+    check_excerpt("$ subrow simulate", run_cli("simulate", path, "--input", images, "--images", 2), 4)
