@@ -250,6 +250,17 @@ def test_saturated_images_are_told_once(run: Run, files: Files, tmp_path: Path) 
     assert "warning" not in run("verify", files.program, "--input", files.images).err
 
 
+@pytest.mark.verilator
+def test_saturated_images_in_simulate_and_report(run: Run, files: Files, tmp_path: Path) -> None:
+    bytes_ = changed_images(lambda x: np.round(255 * x[:1]).astype(np.uint8), files, tmp_path / "u8.npy")
+    one = run("simulate", files.program, "--input", bytes_, "--json")
+    two = run("report", files.program, "--input", bytes_, "--out", tmp_path, "--json")
+    assert one.code == two.code == 0
+    assert one.err.count("warning: input input: ") == two.err.count("warning: input input: ") == 1
+    shares = one.json["saturated"], two.json["programs"][0]["saturated"]
+    assert shares[0] == shares[1] and shares[0]["input"] > 0.98
+
+
 # --- how the command ends -----------------------------------------------------------------------------------------
 
 
