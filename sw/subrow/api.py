@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from subrow.compress.quantise import quantise
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.srbs import Density, check_prunable, parse_density, prune
 from subrow.emit.lower import lower
+from subrow.frontend.load import Model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
@@ -119,15 +120,13 @@ def _captured(model: nn.Module | ExportedProgram, example: Tensor | NDArray[Any]
     try:
         return capture(model, example)
     except UnsupportedError as error:
-        from torch.nn import Conv2d, Module
-
-        layers = model.modules() if isinstance(model, Module) else ()
-        first = next((m for m in layers if isinstance(m, Conv2d)), None)
-        if first is None or len(shape) != 4 or shape[1] == first.in_channels:
+        layers: Iterable[Any] = getattr(model, "modules", tuple)()
+        channels = next((m.in_channels for m in layers if hasattr(m, "in_channels")), None)
+        if channels is None or len(shape) != 4 or shape[1] == channels:
             raise
         raise InputError(
             f"images have shape {shape}: {shape[1]} channels, but the first convolution of "
-            f"{type(model).__name__} takes {first.in_channels}: give N x {first.in_channels} x H x W"
+            f"{type(model).__name__} takes {channels}: give N x {channels} x H x W"
         ) from error
 
 
@@ -152,10 +151,7 @@ def density_for(density: str | tuple[int, int], hw: HwConfig) -> Density:
 
 def check_model(model: object) -> None:
     """Raises InputError unless `compile` can start from it."""
-    from torch import nn
-    from torch.export import ExportedProgram
-
-    if not isinstance(model, (nn.Module, ExportedProgram, Graph)):
+    if not isinstance(model, Model | Graph):
         hint = "; call it to make the network" if callable(model) else ""
         raise InputError(
             f"model is {type(model).__name__} {str(model)[:60]!r}: give a torch.nn.Module, a torch.export "

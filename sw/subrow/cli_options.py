@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -64,10 +63,3 @@ def check_folder(folder: Path, name: str) -> None:
             pass
     except OSError as error:
         raise InputError(f"{name}: cannot write in folder {nearest}: {error.strerror}") from error
-
-
-def refuse(options: Mapping[str, object], reason: str) -> None:
-    """Raises InputError when an option that has no effect was given: one that is neither None nor False."""
-    given = [name for name, value in options.items() if value is not None and value is not False]
-    if given:
-        raise InputError(f"{', '.join(given)}: no effect {reason}")

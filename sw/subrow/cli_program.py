@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from subrow.cli_options import DeviceName, Json, ProgramHw, ProgramPath, check_folder, check_output, refuse
+from subrow.cli_options import DeviceName, Json, ProgramHw, ProgramPath, check_folder, check_output
 from subrow.console import complain, load_array, output, print_json, save_array, say, step_bars, table
-from subrow.source import LayerCounter, load_images, load_program
+from subrow.source import LayerCounter, load_images, load_program, refuse
 from subrow.spec import program as programs
 from subrow.spec.errors import InputError
 

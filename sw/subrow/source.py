@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from subrow.cli_options import refuse
 from subrow.console import load_array
 from subrow.ir.graph import Stage
 from subrow.ir.store import load_graph
@@ -18,6 +18,13 @@ from subrow.spec.errors import InputError
 
 RANDOM_IMAGES = 16
 LARGEST = 1e9  # no image holds larger values, and their squares must stay numbers
+
+
+def refuse(options: Mapping[str, object], reason: str) -> None:
+    """Raises InputError when an option that has no effect was given: one that is neither None nor False."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if given:
+        raise InputError(f"{', '.join(given)}: no effect {reason}")
 
 
 @dataclass(frozen=True)
@@ -106,9 +113,7 @@ def source_of(
 
 def _network(model: str) -> tuple[Any, tuple[int, ...] | None]:
     """A network and, where it says so itself, its input's shape."""
-    from torch.export import ExportedProgram
-
-    from subrow.frontend.load import input_shape, load_model
+    from subrow.frontend.load import ExportedProgram, input_shape, load_model
 
     loaded = load_model(model)
     return loaded, input_shape(loaded) if isinstance(loaded, ExportedProgram) else None
