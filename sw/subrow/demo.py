@@ -37,7 +37,7 @@ def losses_note(report: Report) -> str:
     """One sentence on the Programs whose accuracy is more than a point below the dense one of their tile."""
     worse = []
     for m in report.measurements:
-        dense = report.dense(m.tile)
+        dense = report.dense(m)
         if dense and None not in (m.accuracy, dense.accuracy) and dense.accuracy - m.accuracy > 1:  # type: ignore[operator]
             worse.append(f"{m.label} ({m.accuracy:.1f} %)")
     if not worse:

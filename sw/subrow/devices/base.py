@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from subrow.spec.program import Program, TensorInfo
 from subrow.spec.program_check import check_structure, check_tensors, check_weights
 
 Int8Array = NDArray[np.int8]
+SATURATION_LIMIT = 0.01  # share of saturated values above which a caller is told
+
+
+class SaturationWarning(UserWarning):
+    """Images hold values that their Program cannot represent."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,46 @@ def quantise(x: ArrayLike, info: TensorInfo) -> Int8Array:
     return np.clip(np.floor(real / info.scale + 0.5), -127, 127).astype(np.int8)
 
 
+@dataclass(frozen=True)
+class Saturation:
+    """How many of an input's values lie beyond the +-127 steps of its int8 format, in real numbers."""
+
+    name: str
+    saturated: int
+    values: int
+    lowest: float
+    highest: float
+    limit: float  # the largest magnitude that the format represents
+
+    @property
+    def share(self) -> float:
+        """Saturated values of all, 0 to 1."""
+        return self.saturated / self.values if self.values else 0.0
+
+    @property
+    def excessive(self) -> bool:
+        """Whether more than SATURATION_LIMIT of the values saturate."""
+        return self.share > SATURATION_LIMIT
+
+    def __str__(self) -> str:
+        return (
+            f"input {self.name}: {100 * self.share:.1f} % of the values saturate: they lie in {self.lowest:.4g}.."
+            f"{self.highest:.4g}, the Program represents {-self.limit:.4g}..{self.limit:.4g}; scale the images like "
+            "those of the calibration, or calibrate again"
+        )
+
+
+def saturation(x: ArrayLike, info: TensorInfo) -> Saturation:
+    """What `quantise` would clamp; int8 arrays are integers already and never saturate."""
+    array = np.asarray(x)
+    real = array.astype(np.float64) * (info.scale if array.dtype == np.int8 else 1.0)
+    low, high = (float(real.min()), float(real.max())) if real.size else (0.0, 0.0)
+    beyond = 0
+    if array.dtype != np.int8 and max(-low, high) > 127 * info.scale:
+        beyond = int((np.abs(np.floor(real / info.scale + 0.5)) > 127).sum())
+    return Saturation(info.name, beyond, real.size, low, high, 127 * info.scale)
+
+
 def pack_activation(x: Int8Array, sub_row: int) -> Int8Array:
     """[..., C, H, W] -> memory layout [..., H, ceil(C / L), W, L]; channels beyond C are 0."""
     *lead, c, h, w = x.shape
@@ -105,6 +151,7 @@ class Device(ABC):
         self.hw = hw
         self._check_limits = check_limits
         self._program: Program | None = None
+        self._told: Program | None = None  # whose user knows that images saturate
 
     def load(self, program: Program) -> None:
         """Check a Program, then make it the one that `run` runs.
@@ -145,6 +192,11 @@ class Device(ABC):
 
     def check_program(self, program: Program) -> None:
         """Raises what `load` raises for a Program that must not run here."""
+        if not isinstance(program, Program):
+            raise InputError(
+                f"{self.name}: load takes a Program, not {type(program).__name__} {str(program)[:60]!r}; "
+                "subrow.compile makes one, subrow.spec.program.load(path) reads one"
+            )
         program.check_hardware(self.hw)
         check_tensors(program, self.hw.sub_row)
         if not self._check_limits:
@@ -166,7 +218,10 @@ class Device(ABC):
             )
 
     def quantised_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Int8Array]:
-        """int8 [N, C, H, W] by input name, all with the same N >= 1."""
+        """int8 [N, C, H, W] by input name, all with the same N >= 1.
+
+        Gives one SaturationWarning for each loaded Program when more than SATURATION_LIMIT of an input is clamped.
+        """
         infos = self.program.inputs
         if not isinstance(x, Mapping):
             if len(infos) != 1:
@@ -178,4 +233,9 @@ class Device(ABC):
         counts = {name: len(a) for name, a in result.items()}
         if len(set(counts.values())) != 1 or not next(iter(counts.values())):
             raise InputError(f"images per input {counts}: must be equal and at least 1")
+        if self._told is not self._program:
+            found = [s for i in infos if (s := saturation(x[i.name], i)).excessive]
+            for item in found:
+                warnings.warn(str(item), SaturationWarning, stacklevel=3)
+            self._told = self._program if found else self._told
         return result
