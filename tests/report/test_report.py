@@ -71,7 +71,7 @@ def test_demo_document_has_exactly_its_keys() -> None:
         "name": "net.b<c>", "kind": "conv", "tile": "f2", "density": "2/8", "macs": 64_000, "cycles": 1000,
         "issued_cycles": 100, "utilisation": 0.1, "bound": "weights", "dense_cycles": 1000,
     }  # fmt: skip
-    assert set(made["origin"].values()) == {"measured", "simulated"}
+    assert set(made["origin"].values()) == {"measured", "simulated", "estimated"}
     assert made["bit_exact"] is True and made["simulated_images"] == 2 and made["compared"] == 40
 
 
@@ -83,7 +83,7 @@ def test_programs_document() -> None:
     assert [p["saturated"] for p in made["programs"]] == [{}, {}, {"x": 0.125}]
     assert [[row["dense_cycles"] for row in p["layers"]] for p in made["programs"]] == [[1000] * 2] * 2 + [[None] * 2]
     assert [row["utilisation"] for row in made["programs"][1]["layers"]] == [0.5, 0.1]
-    assert set(made["origin"].values()) == {"measured", "simulated"}
+    assert set(made["origin"].values()) == {"measured", "simulated", "estimated"}
 
 
 def test_dense_program_is_that_of_the_same_network_and_layer() -> None:

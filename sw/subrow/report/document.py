@@ -139,6 +139,6 @@ def programs_json(measurements: Sequence[Measurement], hw: HwConfig, tools: Mapp
         "origin": {
             "programs.accuracy": MEASURED, "programs.cycles": SIMULATED, "programs.bit_exact": SIMULATED,
             "programs.compared": SIMULATED, "programs.saturated": MEASURED, "programs.layers": SIMULATED,
-            "bit_exact": SIMULATED, "compared": SIMULATED,
+            "programs.layers.bound": ESTIMATED, "bit_exact": SIMULATED, "compared": SIMULATED,
         },
     }  # fmt: skip
