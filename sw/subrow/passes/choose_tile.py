@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from subrow.ir.graph import Graph, Node
+from subrow.ir.graph import Graph, Node, pair
 from subrow.spec.errors import ConfigError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TAP_LANES, TileKind
@@ -26,7 +26,8 @@ def choose_tile(graph: Graph, tile: TileName = "auto", hw: HwConfig | None = Non
 
 
 def _chosen(node: Node, tile: TileName, hw: HwConfig | None) -> Node:
-    winograd = node.params["weight"].shape[2:] == (3, 3) and node.attrs["stride"] == 1 and node.attrs["groups"] == 1
+    single = pair(node.attrs["stride"]) == (1, 1) and node.attrs["groups"] == 1
+    winograd = node.params["weight"].shape[2:] == (3, 3) and single
     if not winograd or tile == "direct":
         return node.with_attrs(tile="direct")
     if tile == "auto":
