@@ -51,7 +51,7 @@ def _windows(
         raise GraphError(f"{where}: kernel {kernel}, stride {stride}, pad {pad}: must be >= 1, >= 1 and >= 0")
     rows, columns = window_shape((h, w), kernel, stride, pad)
     if min(rows, columns) < 1:
-        raise GraphError(f"{where}: input {shape} with pad {pad} is smaller than the window {kernel}; use larger images")
+        raise GraphError(f"{where}: input {shape} with pad {pad} is smaller than window {kernel}; use larger images")
     return rows, columns
 
 
