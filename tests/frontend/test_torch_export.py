@@ -143,7 +143,9 @@ class Squeezed(nn.Module):
             return self.fc(x.squeeze(-1).squeeze(-1))
         if self.form == 1:
             return self.fc(x.squeeze((2, 3)))
-        return self.fc(x.reshape(x.shape[0], 3) if self.form == 2 else x.view(-1, 3) if self.form == 3 else x.mean((3, 2)))
+        if self.form == 2:
+            return self.fc(x.reshape(x.shape[0], 3))
+        return self.fc(x.view(-1, 3) if self.form == 3 else x.mean((3, 2)))
 
 
 @pytest.mark.parametrize("form", range(5))
