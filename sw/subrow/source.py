@@ -56,9 +56,10 @@ def source_of(
         from torch.export import ExportedProgram
 
         from subrow.frontend.load import input_shape, load_model
+        from subrow.ir.graph import Graph
 
         loaded = load_model(model)
-        own = input_shape(loaded) if isinstance(loaded, ExportedProgram) else None
+        own = input_shape(loaded) if isinstance(loaded, (ExportedProgram, Graph)) else None
     wanted = own or given
     if images is None:
         images = _random_images(model, wanted, random_calibration)

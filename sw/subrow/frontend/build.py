@@ -67,6 +67,10 @@ class Builder:
         self.nodes[node.name] = node
         return node.name
 
+    def replace(self, node: Node) -> None:
+        """Exchange the node of the same name; its shape must stay."""
+        self.nodes[node.name] = node
+
     def placeholder(self, name: str, shape: Shape) -> str:
         """Stand in for a node that was refused, so that the nodes behind it can be looked at, too."""
         return self.input(self.unique(name), shape)
