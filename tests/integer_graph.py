@@ -10,7 +10,7 @@ from subrow.spec.winograd import TileKind, as_int, tap_order, tile
 
 
 def quantise_input(images: np.ndarray, scale: float) -> np.ndarray:
-    return np.clip(np.rint(images / scale), -127, 127).astype(np.int64)
+    return np.clip(np.floor(images.astype(np.float64) / scale + 0.5), -127, 127).astype(np.int64)
 
 
 def run_integer(graph: Graph, images: np.ndarray, hw: HwConfig) -> dict[str, np.ndarray]:

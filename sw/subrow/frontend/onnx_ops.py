@@ -319,7 +319,7 @@ def fold_quantiser(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> NDArray[
     kind = np.uint8 if zero is None else zero.dtype
     integers = kind if forth else value.dtype
     if attrs.get("block_size", 0) or scale.ndim > 1 or not np.issubdtype(integers, np.integer):
-        raise Refused(f"{integers} with scales {scale.shape}; integers with one scale, or one for each channel, are needed")
+        raise Refused(f"{integers} with scales {scale.shape}; integers with one scale, or one a channel, are needed")
     if scale.ndim == 1 and scale.size > 1:
         axis = [1] * value.ndim
         axis[int(attrs.get("axis", 1))] = scale.size
