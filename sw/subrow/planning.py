@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from subrow import passes
 from subrow.compress.srbs import Density, prunable
+from subrow.emit.legal import check
 from subrow.emit.plan import Planned, choose_tiles, plan
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
 from subrow.passes.choose_tile import TileName, choose_tile
+from subrow.spec.errors import UnsupportedError
 from subrow.spec.hwconfig import HwConfig
 
 
@@ -21,11 +23,21 @@ def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | No
     tiles = None
     if tile == "auto":
         fused = passes.run(graph, passes.AFTER_COMPRESSION)
-        tiles = choose_tiles(fused, hw, densities_of(graph, density, linear))
+        try:
+            check(fused)
+        except UnsupportedError:
+            tiles = None  # nothing to choose for: `lower` says why there is no Program
+        else:
+            tiles = choose_tiles(fused, hw, densities_of(graph, density, linear))
     return verify(choose_tile(graph, tile, tiles), "choose_tile")
 
 
 def plan_network(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> list[Planned]:
-    """The instructions of a captured Graph as `compile` would choose them, values of weights left out."""
+    """The instructions of a captured Graph as `compile` would choose them, without the numbers of its weights.
+
+    Raises UnsupportedError for what the engine has no instruction for, CapacityError for a layer that fits no buffer.
+    """
     graph = with_tiles(verify(passes.lower_linear(graph), "lower_linear"), tile, hw, density, linear)
-    return plan(passes.run(graph, passes.AFTER_COMPRESSION), hw, densities_of(graph, density, linear))
+    fused = passes.run(graph, passes.AFTER_COMPRESSION)
+    check(fused)
+    return plan(fused, hw, densities_of(graph, density, linear))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from subrow.console import load_array
-from subrow.ir.graph import Stage
+from subrow.ir.graph import Graph, Stage
 from subrow.ir.store import load_graph
 from subrow.spec import hwconfig
 from subrow.spec import program as programs
@@ -116,7 +116,7 @@ def _network(model: str) -> tuple[Any, tuple[int, ...] | None]:
     from subrow.frontend.load import ExportedProgram, input_shape, load_model
 
     loaded = load_model(model)
-    return loaded, input_shape(loaded) if isinstance(loaded, ExportedProgram) else None
+    return loaded, input_shape(loaded) if isinstance(loaded, (ExportedProgram, Graph)) else None
 
 
 def _refuse_for_graph(

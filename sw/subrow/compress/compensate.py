@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from subrow.compress.execute import evaluate, images_at_once, windows
-from subrow.ir.graph import Graph, Node, as_float32
+from subrow.compress.execute import evaluate, images_at_once, padded, windows
+from subrow.ir.graph import Graph, Node, as_float32, pair
 from subrow.ir.weights import real_u, reduction_order, tile_kind
 from subrow.spec.errors import QuantisationError
 from subrow.spec.winograd import TileKind, as_float, tap_order
@@ -74,13 +74,12 @@ def sub_row_lengths(node: Node, sub_row: int) -> list[int]:
 
 def features(node: Node, x: Tensor, sub_row: int) -> NDArray[np.float32]:
     """What the weights u [taps, K, C'] multiply: [taps, C', windows]."""
-    top, left, bottom, right = node.attrs["pad"]
-    x = functional.pad(x, (left, right, top, bottom))
+    x = padded(node, x)
     kind = tile_kind(node)
     if kind is not TileKind.DIRECT:
         return windows(kind, x, x.shape[2] - 2, x.shape[3] - 2).numpy()
     _, channels, kh, kw = node.params["weight"].shape
-    flat = functional.unfold(x, (kh, kw), stride=node.attrs["stride"])  # N, C * kh * kw, positions
+    flat = functional.unfold(x, (kh, kw), stride=pair(node.attrs["stride"]))  # N, C * kh * kw, positions
     order = torch.from_numpy(reduction_order(channels, (kh, kw), sub_row))
     return flat[:, order].permute(1, 0, 2).reshape(1, len(order), -1).numpy()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from subrow.emit.arena import allocate
+from subrow.emit.legal import check
 from subrow.emit.pack import PackedLayer, pack_layer
 from subrow.emit.plan import Place, layer_fields, place_of
-from subrow.ir.graph import Graph, Node
+from subrow.ir.graph import Graph, Node, pads, pair
+from subrow.ir.shapes import window_shape
 from subrow.ir.weights import Quant, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import UnsupportedError
@@ -21,11 +23,13 @@ _WEIGHT_ALIGN = 64
 def lower(graph: Graph, hw: HwConfig) -> Program:
     """The Program of a Graph whose conv nodes all carry `quant`.
 
-    Raises CapacityError when a layer fits no buffer, naming the layer, the value, the limit and a way out.
+    Raises UnsupportedError for what the engine has no instruction for (emit/legal.py), and CapacityError when a layer
+    fits no buffer, naming the layer, the value, the limit and a way out.
     """
+    check(graph)
     for node in graph:
-        if node.op not in ("input", "conv", "output") or (node.op == "conv" and "quant" not in node.attrs):
-            raise UnsupportedError(f"node {node.name} ({node.op}) is not a quantised conv; run fuse and quantise first")
+        if node.op == "conv" and "quant" not in node.attrs:
+            raise UnsupportedError(f"node {node.name} ({node.op}) is not quantised; run quantise first")
     offsets, arena = allocate(graph, hw.sub_row)
     convs = [n for n in graph if n.op == "conv"]
     packed = [pack_layer(n, hw) for n in convs]
@@ -90,12 +94,11 @@ def _taps(exponents: tuple[int, ...], direct: bool) -> tuple[int, ...]:
 
 def _info(graph: Graph, node: Node, p: PackedLayer, i: isa.Instruction, hw: HwConfig) -> LayerInfo:
     k, c, kh, kw = node.params["weight"].shape
-    full = [(d + a + b - s) // node.attrs["stride"] + 1 for d, a, b, s in zip(
-        graph.node(node.inputs[0]).shape[1:], node.attrs["pad"][:2], node.attrs["pad"][2:], (kh, kw), strict=True
-    )]  # fmt: skip
+    stride, (_, in_h, in_w) = pair(node.attrs["stride"]), graph.node(node.inputs[0]).shape
+    full = window_shape((in_h, in_w), (kh, kw), stride, pads(node))
     kind = "linear" if node.attrs.get("linear") else "conv" if node.attrs["groups"] == 1 else "channelwise"
     details = {
-        "kernel": [kh, kw], "stride": node.attrs["stride"], "pool": bool(i.pool), "relu": bool(node.attrs.get("relu")),
+        "kernel": [kh, kw], "stride": stride[0], "pool": bool(i.pool), "relu": "act" in node.attrs,
         "residual": bool(i.residual), "groups": node.attrs["groups"], "input": list(graph.node(node.inputs[0]).shape),
         "output": list(node.shape), "weight_bytes": int(p.data.size), "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip

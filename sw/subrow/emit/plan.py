@@ -9,8 +9,8 @@ from typing import Any
 
 from subrow.emit.arena import allocate
 from subrow.emit.tiling import Blocks, Geometry, choose, excess, loop_orders
-from subrow.ir.graph import Graph, Node
-from subrow.ir.weights import tile_kind
+from subrow.ir.graph import Graph, Node, pads, pair
+from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
@@ -79,8 +79,8 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     t = tile(tile_kind(node))
     c, in_h, in_w = graph.node(node.inputs[0]).shape
     out_h, out_w = node.shape[1], node.shape[2]
-    kernel, stride = node.params["weight"].shape[2:], node.attrs["stride"]
-    top, left, bottom, right = node.attrs["pad"]
+    kernel, stride = node.params["weight"].shape[2:], pair(node.attrs["stride"])[0]
+    top, left, bottom, right = pads(node)
     conv_h = (in_h + top + bottom - kernel[0]) // stride + 1
     conv_w = (in_w + left + right - kernel[1]) // stride + 1
     residual, pool = len(node.inputs) == 2, bool(node.attrs.get("pool"))
@@ -210,9 +210,8 @@ def choose_tiles(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -
 
 
 def has_choice(node: Node) -> bool:
-    """Whether a conv node can run in the Winograd domain and has no weights of one yet."""
-    plain = node.attrs["stride"] == 1 and node.attrs["groups"] == 1 and "u" not in node.params
-    return plain and node.params["weight"].shape[2:] == (3, 3)
+    """Whether a conv node may run in the Winograd domain and has no weights of one yet."""
+    return may_be_winograd(node) and "u" not in node.params
 
 
 def _behind(
