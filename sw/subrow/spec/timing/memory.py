@@ -125,7 +125,7 @@ class Memory:
             dt = wake - self.now
             for s, r in zip(active, rates, strict=True):
                 left = s.jobs[0][1]
-                if s is self.act and self.res_waits > s.done:
+                if s is self.act and self.res_waits > s.done + EPSILON:
                     left = min(left, self.res_waits - s.done)
                 if s.marks and s.marks[0][0] - s.done < left:
                     left = s.marks[0][0] - s.done
@@ -141,7 +141,7 @@ class Memory:
         """Run the only active stream up to `wake` or its next mark, whichever comes first; whether it was the mark."""
         start, first, now = self.now, s.done, self.now
         mark = s.marks[0][0] - EPSILON if s.marks else math.inf
-        if s is self.act and self.res_waits > first:
+        if s is self.act and self.res_waits > first + EPSILON:
             wake = min(wake, now + (self.res_waits - first))
         while now < wake:
             job = s.jobs[0]
