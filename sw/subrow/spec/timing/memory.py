@@ -27,21 +27,22 @@ class Stream:
     request]. A job of one burst begins at the earliest `hold` cycles after the one OPEN_BURSTS before it is over.
     """
 
-    __slots__ = ("added", "done", "hold", "jobs", "marks", "on_mark", "other", "over", "since", "width")
+    __slots__ = ("added", "coarse", "done", "hold", "jobs", "marks", "on_mark", "other", "over", "since", "width")
 
-    def __init__(self, width: int, on_mark: Callable[[int, float], None]) -> None:
+    def __init__(self, width: int, on_mark: Callable[[int, float], None], coarse: bool) -> None:
         self.width = width  # bytes of a word
+        self.coarse = coarse  # short bursts by their rate, not one by one
         self.on_mark = on_mark  # called with a mark's tag and the time at which its last word is over
         self.jobs: deque[list[float]] = deque()
         self.marks: list[tuple[float, int]] = []
-        self.added = 0.0  # words ever asked for
+        self.added = 0  # words ever asked for
         self.done = 0.0  # words ever moved
         self.hold = 0.0
         self.since = 0.0  # when words began to flow, without a pause from then on
         self.other: Stream | None = None  # that shares the port, and `over`
         self.over: deque[float] = deque(maxlen=OPEN_BURSTS)  # when the last short bursts were over
 
-    def add(self, ready: float, words: float, cap: float = 1.0, pause: float = 0.0,
+    def add(self, ready: float, words: int, cap: float = 1.0, pause: float = 0.0,
             bursts: Sequence[int] = (), request: float = 1.0) -> None:
         """Words that follow those before them, the first in cycle `ready` or later.
 
@@ -49,6 +50,9 @@ class Stream:
         request, where streams share a port.
         """
         self.added += words
+        if bursts and self.coarse:  # their rate, if the first of them find no place free
+            cap = min(cap, OPEN_BURSTS * words / (len(bursts) * self.hold + words))
+            bursts = ()
         if self.jobs:
             last = self.jobs[-1]
             if ready <= last[0] and cap == last[2] and pause == 0.0 and not bursts and not last[4] and request == last[5]:
@@ -64,6 +68,7 @@ class Stream:
 
     def next_job(self, now: float) -> None:
         """The first job is over."""
+        self.done = round(self.done)  # whole words: what rates left over is gone
         if self.jobs.popleft()[4]:
             self.over.append(now)
         if not self.jobs:
@@ -87,9 +92,12 @@ class Stream:
 
 
 class Memory:
-    """Streams that share bandwidth. `act` and `res` share one port, `wgt` and `out` have one each."""
+    """Streams that share bandwidth. `act` and `res` share one port, `wgt` and `out` have one each.
 
-    def __init__(self, hw: HwConfig) -> None:
+    coarse: short bursts by their rate, not one by one; ten times faster where there are many.
+    """
+
+    def __init__(self, hw: HwConfig, coarse: bool = False) -> None:
         self.now = 0.0
         self.bandwidth = hw.bytes_per_cycle
         self.capacity = 4 * (hw.bytes_per_cycle + hw.act_word_bytes + hw.weight_bytes)
@@ -98,10 +106,10 @@ class Memory:
         self.res_waits = 0.0  # words of `act` that go before those of `res`
         self.widths = (hw.act_word_bytes, hw.weight_bytes, hw.act_word_bytes)
         ignore: Callable[[int, float], None] = lambda tag, time: None  # noqa: E731
-        self.act = Stream(hw.act_word_bytes, ignore)
-        self.res = Stream(hw.act_word_bytes, ignore)
-        self.wgt = Stream(hw.weight_bytes, ignore)
-        self.out = Stream(hw.act_word_bytes, ignore)
+        self.act = Stream(hw.act_word_bytes, ignore, coarse)
+        self.res = Stream(hw.act_word_bytes, ignore, coarse)
+        self.wgt = Stream(hw.weight_bytes, ignore, coarse)
+        self.out = Stream(hw.act_word_bytes, ignore, coarse)
         self.act.other, self.res.other, self.res.over = self.res, self.act, self.act.over
         self.act.hold = self.res.hold = hw.latency_cycles + READ_HOLD
         self.out.hold = hw.latency_cycles + WRITE_HOLD
@@ -229,7 +237,6 @@ class Memory:
             job = s.jobs[0]
             job[1] -= r * dt
             if job[1] <= EPSILON:
-                s.done += job[1]
                 s.next_job(self.now)
                 self.turn = s.other
         for s in active:

@@ -51,13 +51,13 @@ class _Layer:
 class Run:
     """One image through a few layers, layer after layer.
 
-    head: beats of the first layer's weights that are there before it begins.
+    head: beats of the first layer's weights that are there before it begins. coarse: faster, see Memory.
     """
 
-    def __init__(self, instructions: Sequence[Instruction], hw: HwConfig, head: int = 0) -> None:
+    def __init__(self, instructions: Sequence[Instruction], hw: HwConfig, head: int = 0, coarse: bool = False) -> None:
         self.hw, self.head = hw, head
         self.layers = [Geometry(i, hw) for i in instructions]
-        self.memory = Memory(hw)
+        self.memory = Memory(hw, coarse)
         self.weights = WeightFetch(self.layers, self.memory, start=1)
         self.memory.wgt.on_mark = self.weights.on_mark
         self.index = 0

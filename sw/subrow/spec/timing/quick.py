@@ -15,6 +15,7 @@ from subrow.spec.timing.model import Run
 
 KEPT = 4  # block rows, block columns: first, two that measure the period, last
 SMALL = 600  # (block, kg, q) units: a layer of so few is run as it is
+SEGMENTS = 1500  # runs of memory: with more, short bursts are taken by their rate
 PASSES = 4  # two to fill the buffers, one that measures, last
 
 
@@ -28,9 +29,15 @@ class _Reduced:
     passes: int
 
 
+def _coarse(ins: Instruction) -> bool:
+    """Whether there are too many runs of memory to look at each."""
+    passes = -(-ins.kgs // ins.pass_kgs)
+    rows = ins.in_h * ins.in_cb * passes + (ins.out_h + ins.conv_h * ins.residual) * ins.out_cb
+    return rows * ins.blocks_x > SEGMENTS
+
+
 def _reduced(ins: Instruction, hw: HwConfig) -> _Reduced:
-    units = max(ins.q_count) * ins.blocks_y * ins.blocks_x * ins.kgs
-    if units <= SMALL:
+    if max(ins.q_count) * ins.blocks_y * ins.blocks_x * ins.kgs <= SMALL:
         return _Reduced(ins, 0, 0, 0)
     rows, columns = max(0, ins.blocks_y - KEPT), max(0, ins.blocks_x - KEPT)
     passes = max(0, -(-ins.kgs // ins.pass_kgs) - PASSES)
@@ -58,7 +65,7 @@ def quick_cycles(ins: Instruction, hw: HwConfig, head: int = 0, bound: float | N
     None as soon as it is clear that there are more than `bound`.
     """
     small = _reduced(ins, hw)
-    run = Run([small.ins], hw, head)
+    run = Run([small.ins], hw, head, coarse=_coarse(ins))
     cycles = run.layer(bound)
     if cycles is None:
         return None
@@ -85,6 +92,6 @@ def _left_out(small: _Reduced, ends: list[int]) -> float:
 
 def head_start(before: Instruction, ins: Instruction, hw: HwConfig) -> int:
     """Beats of a layer's weights that are fetched while the layer before it runs."""
-    run = Run([_reduced(before, hw).ins, _reduced(ins, hw).ins], hw)
+    run = Run([_reduced(before, hw).ins, _reduced(ins, hw).ins], hw, coarse=_coarse(before) or _coarse(ins))
     run.layer()
     return run.head_of_next()
