@@ -10,14 +10,15 @@ from typing import Any
 from subrow.emit.arena import allocate
 from subrow.emit.tiling import Blocks, Geometry, choose, excess, loop_orders
 from subrow.ir.graph import Graph, Node, pads, pair
-from subrow.ir.weights import tile_kind
+from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.timing import layer_cycles
+from subrow.spec.timing import run_cycles
 from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
 Density = tuple[int, int]
+Planned = tuple[Node, isa.Instruction]
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,14 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     )  # fmt: skip
 
 
-def layer_fields(graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: Place) -> dict[str, Any]:
-    """The instruction's fields except those of the numbers (clamp, residual scale, exponents), loop order and cut
-    chosen. Raises CapacityError when the layer fits no buffer, naming the layer, the value, the limit and a way out.
+def layer_fields(
+    graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: Place, before: isa.Instruction | None
+) -> dict[str, Any]:
+    """The instruction's fields except those of the numbers (clamp, residual scale, exponents).
+
+    Loop order and cut are those with the fewest estimated cycles of this layer behind the one `before` it, from an
+    empty weight ring. Raises CapacityError when the layer fits no buffer, naming the layer, the value, the limit and a
+    way out.
     """
     if p.chunk_words > hw.weight_words:
         raise CapacityError(
@@ -104,7 +110,7 @@ def layer_fields(graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: P
         )
     g = geometry(graph, node, p, hw)
     out_cb = -(-node.shape[0] // hw.sub_row)
-    chosen = _choose(replace(g, name=""), p, out_cb, hw)
+    chosen = _choose(replace(g, name=""), p, out_cb, hw, _context(before))
     if chosen is None:
         raise CapacityError(f"layer {node.name}: even one tile does not fit HwConfig {hw.name}: {excess(g, hw)}")
     values = _fields(*chosen, p, out_cb, hw, place)
@@ -117,12 +123,24 @@ def layer_fields(graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: P
     return values
 
 
+def _context(before: isa.Instruction | None) -> bytes:
+    """The layer before, without what makes no difference to speed."""
+    if before is None:
+        return b""
+    names = ("layer_id", "in_offset", "out_offset", "res_offset", "weight_offset", "act_min", "act_max", "res_mult",
+             "res_shift", "ev", "em")  # fmt: skip
+    return isa.Instruction({k: v for k, v in before.values.items() if k not in names}).encode()
+
+
 @lru_cache(maxsize=4096)
-def _choose(g: Geometry, p: LayerShape, out_cb: int, hw: HwConfig) -> tuple[Geometry, Blocks] | None:
+def _choose(
+    g: Geometry, p: LayerShape, out_cb: int, hw: HwConfig, before: bytes
+) -> tuple[Geometry, Blocks] | None:
     """Loop order and cut of a layer of this shape; networks repeat layers."""
+    first = [isa.decode(before)] if before else []
 
     def cycles(order: Geometry, blocks: Blocks, bound: int | None) -> int | None:
-        return layer_cycles(isa.Instruction(_fields(order, blocks, p, out_cb, hw, Place())), hw, bound)
+        return run_cycles([*first, isa.Instruction(_fields(order, blocks, p, out_cb, hw, Place()))], hw, bound)
 
     return choose(loop_orders(g, hw, p.v_kstep != 0), hw, cycles)
 
@@ -154,25 +172,54 @@ def place_of(node: Node, offsets: Mapping[str, int], index: int, weights: int) -
     return Place(offsets[node.inputs[0]], offsets[node.name], residual, weights, index)
 
 
-def plan(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> list[tuple[Node, isa.Instruction]]:
+def plan(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> list[Planned]:
     """Each conv node of a fused Graph with its instruction, dense where `densities` names no s of L."""
     offsets, _ = allocate(graph, hw.sub_row)
-    result = []
+    result: list[Planned] = []
     for i, node in enumerate(n for n in graph if n.op == "conv"):
         shape = shape_of(node, hw, densities.get(node.name))
-        values = layer_fields(graph, node, shape, hw, place_of(node, offsets, i, 0))
+        before = result[-1][1] if result else None
+        values = layer_fields(graph, node, shape, hw, place_of(node, offsets, i, 0), before)
         result.append((node, isa.Instruction(values)))
     return result
 
 
-def cycles_of(graph: Graph, name: str, tile_name: str, hw: HwConfig, density: Density | None) -> float:
-    """Estimated cycles of one layer of a fused Graph with this tile and density; infinite when it fits no buffer."""
-    node = graph.node(name).with_attrs(tile=tile_name)
-    shape = shape_of(node, hw, density)
-    try:
-        values = layer_fields(graph, node, shape, hw, Place())
-    except CapacityError:
-        return float("inf")
-    cycles = layer_cycles(isa.Instruction(values), hw)
+def choose_tiles(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dict[str, str]:
+    """The Winograd tile of each conv node of a fused Graph that has a choice: the one with fewer estimated cycles.
+
+    One layer after the other, each behind the layers chosen so far, at the density that it will have. Where neither
+    tile fits a buffer the layer gets the smaller one, and emission says what is missing.
+    """
+    chosen: dict[str, str] = {}
+    before: isa.Instruction | None = None
+    for node in (n for n in graph if n.op == "conv"):
+        names = ("f2", "f4") if has_choice(node) else (node.attrs.get("tile", "direct"),)
+        found = []
+        for name in names:
+            try:
+                found.append(_behind(graph, node.with_attrs(tile=name), hw, densities.get(node.name), before))
+            except CapacityError:
+                continue
+        if not found:
+            chosen[node.name] = names[0]
+            before = None
+            continue
+        _, name, before = min(found, key=lambda f: f[0])
+        chosen[node.name] = name
+    return {n.name: chosen[n.name] for n in graph if n.op == "conv" and has_choice(n)}
+
+
+def has_choice(node: Node) -> bool:
+    """Whether a conv node may run in the Winograd domain and has no weights of one yet."""
+    return may_be_winograd(node) and "u" not in node.params
+
+
+def _behind(
+    graph: Graph, node: Node, hw: HwConfig, density: Density | None, before: isa.Instruction | None
+) -> tuple[int, str, isa.Instruction]:
+    """(cycles of the layer behind the one before it, its tile, its instruction)."""
+    values = layer_fields(graph, node, shape_of(node, hw, density), hw, Place(), before)
+    ins = isa.Instruction(values)
+    cycles = run_cycles([ins] if before is None else [before, ins], hw)
     assert cycles is not None  # without a bound
-    return cycles
+    return cycles, node.attrs.get("tile", "direct"), ins

@@ -54,17 +54,14 @@ def estimate(instructions: Sequence[Instruction], hw: HwConfig) -> Estimate:
     return Estimate(end, tuple(layers))
 
 
-def layer_cycles(ins: Instruction, hw: HwConfig, bound: int | None = None) -> int | None:
-    """Cycles of one layer on its own, as `estimate` has them; None as soon as it is clear that they exceed `bound`.
-
-    The weight ring is empty when the layer begins (cold), so all of a layer's weight bytes count as its own.
-    """
-    layers, _ = _run([ins], hw, bound)
-    return layers[0] if layers else None
+def run_cycles(instructions: Sequence[Instruction], hw: HwConfig, bound: int | None = None) -> int | None:
+    """Cycles of the whole run of one image; None as soon as it is clear that they exceed `bound`."""
+    layers, end = _run(instructions, hw, bound)
+    return end if layers else None
 
 
 def _run(instructions: Sequence[Instruction], hw: HwConfig, bound: int | None) -> tuple[list[int], int]:
-    """Cycles of every layer, and of the run; of none when the first layer takes more than `bound`."""
+    """Cycles of every layer, and of the run; of none when it takes more than `bound`."""
     layers = [Geometry(i, hw) for i in instructions]
     memory = Memory(hw)
     weights = WeightFetch(layers, memory, start=1)
@@ -82,7 +79,7 @@ def _run(instructions: Sequence[Instruction], hw: HwConfig, bound: int | None) -
         layer = _Layer(g, memory, weights, i, dispatch)
         layer.advance()
         while layer.writer.finished is None:
-            if bound is not None and memory.now > dispatch + bound:
+            if bound is not None and memory.now > bound:
                 return [], 0
             if not memory.step():
                 raise ProgramError(
