@@ -100,8 +100,8 @@ def layer_fields(
     """The instruction's fields except those of the numbers (clamp, residual scale, exponents).
 
     Loop order and cut are those with the fewest estimated cycles when the weights that the layer `before` it leaves
-    time and room for are there. Raises CapacityError when the layer fits no buffer, naming the layer, the value, the limit and a
-    way out.
+    time and room for are there already. Raises CapacityError when the layer fits no buffer, naming the layer, the
+    value, the limit and a way out.
     """
     if p.chunk_words > hw.weight_words:
         raise CapacityError(

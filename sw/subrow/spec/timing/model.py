@@ -70,7 +70,7 @@ class Run:
         return self.ready - lat.DONE_BEFORE_DISPATCH
 
     def layer(self, bound: float | None = None) -> int | None:
-        """Cycles of the next layer, from its dispatch to its last write response; None when there are more than `bound`.
+        """Cycles of the next layer, from its dispatch to its last write response; None when they exceed `bound`.
 
         Raises ProgramError when it can never end.
         """
