@@ -20,7 +20,8 @@ def choose_tile(graph: Graph, tile: TileName = "auto", hw: HwConfig | None = Non
     So are linear layers on 3x3 maps: for their one output pixel, F(2x2,3x3) would fetch 16 weights in place of 9.
 
     "auto" takes the Winograd tile with fewer cycles of array or weight port, whichever is the bottleneck, on the
-    given hardware. Layers that already have Winograd weights (`u`) keep their tile.
+    given hardware; F(4x4,3x3) only where the dense layer's weights and one tile's V fit the buffers. Layers that
+    already have Winograd weights (`u`) keep their tile.
     """
     if tile not in ("auto", "f2", "f4", "direct"):
         raise ConfigError(f"tile = {tile!r}: must be 'auto', 'f2', 'f4' or 'direct'")
@@ -33,8 +34,18 @@ def _chosen(node: Node, tile: TileName, hw: HwConfig | None) -> Node:
     if not winograd or tile == "direct":
         return node.with_attrs(tile="direct")
     if tile == "auto":
-        tile = "f4" if _cycles(node, "f4", hw) < _cycles(node, "f2", hw) else "f2"
+        tile = "f4" if _fits(node, "f4", hw) and _cycles(node, "f4", hw) < _cycles(node, "f2", hw) else "f2"
     return node.with_attrs(tile=tile)
+
+
+def _fits(node: Node, name: str, hw: HwConfig | None) -> bool:
+    """Whether a dense layer's weights of one output channel group, and V of one tile group, fit the buffers."""
+    if hw is None:
+        return True
+    channels, groups = node.params["weight"].shape[1], tile_of(_KINDS[name]).groups
+    blocks = -(-channels // hw.sub_row)
+    words = groups * blocks * min(hw.sub_row, channels)
+    return words <= hw.weight_words and 2 * groups * blocks <= hw.v_words
 
 
 def _cycles(node: Node, name: str, hw: HwConfig | None) -> float:
