@@ -18,7 +18,7 @@ from subrow.compress.srbs import prune
 from subrow.emit.lower import lower
 from subrow.report.verify import as_inputs, verify
 from subrow.spec import hwconfig
-from tests.frontend.test_networks import randomised
+from tests.nets import randomised
 
 CASES: list[tuple[str, Callable[[], nn.Module], int, str, str | None, int, float]] = [
     # network, image side, hardware, density, calibration images, relative error of the int8 output against float
