@@ -1,7 +1,5 @@
 """Each pass keeps the network's numbers and leaves what it promises."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from subrow.frontend.torch_export import capture
 from subrow.ir.dump import dump
 from subrow.ir.graph import Graph
 from subrow.ir.verify import GraphError, verify
-from subrow.spec import hwconfig
 from subrow.spec.errors import ConfigError, UnsupportedError
 
 
@@ -69,18 +66,6 @@ def test_choose_tile(case: tuple[Graph, np.ndarray, np.ndarray], tile: str) -> N
     for node in graph:
         if node.op == "conv":
             assert node.attrs["tile"] == (tile if node.params["weight"].shape[2:] == (3, 3) else "direct")
-
-
-@pytest.mark.parametrize(("channels", "buffers", "chosen"), [
-    (64, {}, "f4"), (64, {"weight_words": 512}, "f2"), (64, {"v_words": 128}, "f2"), (56, {"weight_words": 512}, "f4"),
-])  # fmt: skip
-def test_auto_takes_no_tile_that_does_not_fit(channels: int, buffers: dict[str, int], chosen: str) -> None:
-    """F(4x4,3x3) of 64 channels: 9 * 64 weight words a group, 9 * 8 V words a tile."""
-    hw = dataclasses.replace(hwconfig.load("pynq-z2"), **buffers)
-    x = torch.rand(1, channels, 64, 64)
-    graph = capture(nn.Sequential(nn.Conv2d(channels, 16, 3, padding=1)), x)
-    assert passes.choose_tile(graph, "auto", hw).node("0").attrs["tile"] == chosen
-    assert passes.choose_tile(graph, "f4", hw).node("0").attrs["tile"] == "f4", "what is asked for stays"
 
 
 def test_linear_layers_on_3x3_maps_stay_direct() -> None:

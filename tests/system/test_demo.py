@@ -34,7 +34,7 @@ STALLS = 0.25
 def demo_program(tile: TileName, density: str | None) -> programs.Program:
     """The demo network with largest weights kept: fast to make, as hard to run as a better one."""
     images = calibration_images().images[:8]
-    graph = passes.choose_tile(passes.lower_linear(capture(vgg_nagadomi_quarter(), images)), tile, HW)
+    graph = passes.choose_tile(passes.lower_linear(capture(vgg_nagadomi_quarter(), images)), tile)
     graph = graph if density is None else prune(graph, density, linear=True)
     return lower(quantise(passes.run(graph, passes.AFTER_COMPRESSION), HW, images), HW)
 
@@ -74,7 +74,8 @@ def test_small_demo(tmp_path: Path) -> None:
     assert (srbs["density"], srbs["tile"]) == ("4/8", "f2") and 0 < srbs["cycles"] < 0.65 * srbs["dense_cycles"]
     assert [layer["density"] for layer in made["layers"]] == ["8/8"] + 10 * ["4/8"]
     assert sum(layer["cycles"] for layer in made["layers"]) <= srbs["cycles"]
-    assert {layer["bound"] for layer in made["layers"]} <= {"compute", "input", "weights", "output"}
+    bounds = {"compute", "transform", "input", "weights", "output", "memory"}
+    assert {layer["bound"] for layer in made["layers"]} <= bounds
     assert "f2 4/8" in text.getvalue() and "bit-exact" in text.getvalue()
     assert "<svg" in (tmp_path / "report.html").read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == [

@@ -12,6 +12,7 @@ from torch import Tensor
 from subrow.compress.execute import evaluate, images_at_once, padded, windows
 from subrow.ir.graph import Graph, Node
 from subrow.ir.weights import tile_kind
+from subrow.spec.errors import QuantisationError
 from subrow.spec.formats import clamp, round_shift, signed_max
 from subrow.spec.winograd import TileKind
 
@@ -28,7 +29,8 @@ def activation_scales(
 
     A node's own `out_scale` stands. Tensors whose integers are moved and never rescaled share a scale, the largest of
     theirs: what max_pool and upsample read and write, and all that a concat reads and writes.
-    batch: images evaluated together; default as many as memory allows, at most 32.
+    batch: images evaluated together; default as many as memory allows, at most 32. Raises QuantisationError, naming
+    the tensor, when the network gives NaN or infinity for the images.
     """
     batch = batch or images_at_once(graph)
     names = [n.name for n in graph if n.op != "output"]
@@ -39,7 +41,14 @@ def activation_scales(
         tensors = evaluate(graph, images[start : start + batch])
         for name in names:
             flat = tensors[name].flatten()
-            peaks[name] = max(peaks[name], float(flat.abs().max()))
+            peak = float(flat.abs().max())
+            if not np.isfinite(peak):
+                raise QuantisationError(
+                    f"tensor {name}: the network gives {peak} for calibration images "
+                    f"{start}..{min(start + batch, len(images)) - 1}; "
+                    "give images like those it was trained on, or check its weights"
+                )
+            peaks[name] = max(peaks[name], peak)
             samples[name].append(flat[:: max(1, len(flat) // _SAMPLES)].numpy())
     scales = {}
     for name in names:

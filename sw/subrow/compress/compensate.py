@@ -18,6 +18,7 @@ from torch.nn import functional
 from subrow.compress.execute import evaluate, images_at_once, padded, windows
 from subrow.ir.graph import Graph, Node, as_float32, pair
 from subrow.ir.weights import real_u, reduction_order, tile_kind
+from subrow.spec.errors import QuantisationError
 from subrow.spec.winograd import TileKind, as_float, tap_order
 from subrow.spec.winograd import tile as tile_of
 
@@ -142,6 +143,12 @@ def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, in
             for part, total in zip(layout[node.name], moments[node.name], strict=True):
                 f = v[part.taps, part.columns]
                 total += (f @ f.T) * share[part.taps][:, part.taps]
+    for node in nodes:
+        if not all(np.isfinite(total).all() for total in moments[node.name]):
+            raise QuantisationError(
+                f"layer {node.name}: its input is NaN, infinite or too large on the calibration images; give images "
+                "like those the network was trained on, or check its weights"
+            )
     return graph.replace({n.name: _prune(n, density, layout[n.name], moments[n.name]) for n in nodes})
 
 

@@ -31,7 +31,10 @@ def execute(graph: Graph, images: NDArray[Any] | Tensor, all_tensors: bool = Fal
 
 
 def as_batch(graph: Graph, images: NDArray[Any] | Tensor) -> Tensor:
-    """images as a float32 batch of the Graph's only input; InputError when the shape does not fit."""
+    """images as a float32 batch of the Graph's only input.
+
+    Raises InputError when the shape does not fit, or a value is NaN, infinite or too large for float32.
+    """
     if len(graph.inputs) != 1:
         raise InputError(f"Graph {graph.name} has {len(graph.inputs)} inputs; calibration images feed exactly one")
     batch = torch.as_tensor(np.asarray(images), dtype=torch.float32)
@@ -40,6 +43,10 @@ def as_batch(graph: Graph, images: NDArray[Any] | Tensor) -> Tensor:
         batch = batch[:, :, None, None]
     if tuple(batch.shape[1:]) != shape or not len(batch):
         raise InputError(f"Graph {graph.name}: images of shape {tuple(batch.shape)}, must be N >= 1 x {shape}")
+    whole = torch.isfinite(batch).flatten(1).all(1)
+    if not bool(whole.all()):
+        image = int(torch.nonzero(~whole)[0])
+        raise InputError(f"Graph {graph.name}: image {image} holds NaN, infinity or a value too large for float32")
     return batch
 
 
