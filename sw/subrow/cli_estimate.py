@@ -72,14 +72,15 @@ def _of_network(
     if density is None:
         refuse({"--linear": linear}, "without --density: nothing is pruned")
     if model in NETWORKS:
-        loaded, own, note = named_network(model)
+        loaded, size, note = named_network(model)
+        own: tuple[int, ...] | None = size
     else:
         loaded, note = load_model(model), ""
         own = input_shape(loaded) if isinstance(loaded, ExportedProgram) else None
-    size = parse_shape(shape) if shape else own
-    if size is None:
+    wanted = parse_shape(shape) if shape else own
+    if wanted is None:
         raise InputError(f"model {model}: give the input's shape: --shape C,H,W")
-    return estimate_network(loaded, size, config, kept, tile.value, linear, note, progress)  # type: ignore[arg-type]
+    return estimate_network(loaded, wanted, config, kept, tile.value, linear, note, progress)  # type: ignore[arg-type]
 
 
 def show(result: NetworkEstimate) -> None:

@@ -150,7 +150,7 @@ def with_bits(hw: HwConfig, bits: str | None) -> HwConfig:
     try:
         weight, act = (int(part) for part in bits.split(","))
     except ValueError:
-        raise ConfigError(f"--bits {bits!r}: give W,A, bits of weights and of transformed inputs, such as 4,8") from None
+        raise ConfigError(f"--bits {bits!r}: give W,A: bits of weights and of transformed inputs, as in 4,8") from None
     return dataclasses.replace(hw, name=f"{hw.name}-w{weight}a{act}", u_bits=weight, v_bits=act)
 
 

@@ -13,7 +13,6 @@ from subrow.compress.srbs import prune
 from subrow.frontend.torch_export import capture
 from subrow.ir.weights import split_sub_rows
 from subrow.passes.choose_tile import choose_tile
-from subrow.spec import hwconfig
 
 
 def layer(channels: int, kernel: int, tile: str, seed: int):

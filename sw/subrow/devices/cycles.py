@@ -18,10 +18,8 @@ class Cycles(Device):
 
     name = "cycles"
 
-    def load(self, program: Program) -> None:
-        """Make a Program the one that is estimated. Raises ProgramError when it is for another HwConfig."""
-        self.check_program(program)
-        self._program = program
+    def _place(self, program: Program) -> None:
+        """Nothing: the model reads the instructions when it is asked."""
 
     def estimate(self) -> Estimate:
         """Cycles of the loaded Program: one image, and each layer."""

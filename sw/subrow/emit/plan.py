@@ -14,7 +14,7 @@ from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.timing import run_cycles
+from subrow.spec.timing import head_start, quick_cycles
 from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
 Density = tuple[int, int]
@@ -99,9 +99,9 @@ def layer_fields(
 ) -> dict[str, Any]:
     """The instruction's fields except those of the numbers (clamp, residual scale, exponents).
 
-    Loop order and cut are those with the fewest estimated cycles of this layer behind the one `before` it, from an
-    empty weight ring. Raises CapacityError when the layer fits no buffer, naming the layer, the value, the limit and a
-    way out.
+    Loop order and cut are those with the fewest estimated cycles when the weights that the layer `before` it leaves
+    time and room for are there already. Raises CapacityError when the layer fits no buffer, naming the layer, the
+    value, the limit and a way out.
     """
     if p.chunk_words > hw.weight_words:
         raise CapacityError(
@@ -137,10 +137,14 @@ def _choose(
     g: Geometry, p: LayerShape, out_cb: int, hw: HwConfig, before: bytes
 ) -> tuple[Geometry, Blocks] | None:
     """Loop order and cut of a layer of this shape; networks repeat layers."""
-    first = [isa.decode(before)] if before else []
+    head: int | None = None
 
-    def cycles(order: Geometry, blocks: Blocks, bound: int | None) -> int | None:
-        return run_cycles([*first, isa.Instruction(_fields(order, blocks, p, out_cb, hw, Place()))], hw, bound)
+    def cycles(order: Geometry, blocks: Blocks, bound: float | None) -> float | None:
+        nonlocal head
+        ins = isa.Instruction(_fields(order, blocks, p, out_cb, hw, Place()))
+        if head is None:
+            head = head_start(isa.decode(before), ins, hw) if before else 0
+        return quick_cycles(ins, hw, head, bound)
 
     return choose(loop_orders(g, hw, p.v_kstep != 0), hw, cycles)
 
@@ -216,10 +220,10 @@ def has_choice(node: Node) -> bool:
 
 def _behind(
     graph: Graph, node: Node, hw: HwConfig, density: Density | None, before: isa.Instruction | None
-) -> tuple[int, str, isa.Instruction]:
+) -> tuple[float, str, isa.Instruction]:
     """(cycles of the layer behind the one before it, its tile, its instruction)."""
     values = layer_fields(graph, node, shape_of(node, hw, density), hw, Place(), before)
     ins = isa.Instruction(values)
-    cycles = run_cycles([ins] if before is None else [before, ins], hw)
+    cycles = quick_cycles(ins, hw, 0 if before is None else head_start(before, ins, hw))
     assert cycles is not None  # without a bound
     return cycles, node.attrs.get("tile", "direct"), ins

@@ -84,7 +84,7 @@ def loop_orders(g: Geometry, hw: HwConfig, grouped: bool) -> list[Geometry]:
     return orders
 
 
-Cycles = Callable[[Geometry, Blocks, int | None], int | None]
+Cycles = Callable[[Geometry, Blocks, float | None], float | None]
 """Cycles of a layer in a loop order and cut; None when there are more than the bound."""
 
 EXACT = 12
