@@ -54,16 +54,19 @@ def test_block_iter(run) -> None:
 
 
 @pytest.mark.parametrize(("module", "bits"), [
-    ("mac2", (8, 8)), ("mac1", (12, 10)), pytest.param("mac2", (6, 9), marks=slow),
-    pytest.param("mac1", (16, 16), marks=slow),
+    ("mac2", (8, 8, 26)), ("mac2", (4, 8, 16)), ("mac1", (12, 10, 32)), pytest.param("mac2", (6, 9, 15), marks=slow),
+    pytest.param("mac2", (8, 8, 17), marks=slow), pytest.param("mac2", (4, 10, 33), marks=slow),
+    pytest.param("mac1", (16, 16, 40), marks=slow),
 ])
-def test_macs_are_exact(module: str, bits: tuple[int, int], run) -> None:
-    run(module, Options(params=dict(UBits=bits[0], VBits=bits[1])))
+def test_macs_are_exact(module: str, bits: tuple[int, int, int], run) -> None:
+    run(module, Options(params=dict(zip(("UBits", "VBits", "AccBits"), bits, strict=True))))
 
 
-def test_a_corrupted_product_fails(run) -> None:
-    with pytest.raises(BenchFailed, match="products_are_exact"):
-        run("mac2", Options(params=dict(UBits=8, VBits=8), rounds=0, corrupt=True))
+@pytest.mark.parametrize(("module", "bits"), [("mac2", (8, 8, 26)), ("mac1", (12, 10, 32))])
+def test_a_corrupted_sum_fails(module: str, bits: tuple[int, int, int], run) -> None:
+    params = dict(zip(("UBits", "VBits", "AccBits"), bits, strict=True))
+    with pytest.raises(BenchFailed, match="sums_are_exact"):
+        run(module, Options(params=params, rounds=0, corrupt=True))
 
 
 @pytest.mark.parametrize(("module", "width", "burst"), [
