@@ -125,17 +125,21 @@ module subrow_lane #(
   end
 
   // A sum of an odd tile still holds what has spilled from its DSP's lower sum, that of the tile before.
+  localparam int unsigned PairBits = Words > 2 ? $clog2(Words / 2) : 1;
   logic odd;
-  logic [NkBits-1:0] pair;
+  logic [PairBits-1:0] pair;
   assign odd  = drain_nk_i[BlockBits];
-  assign pair = NkBits'(32'(drain_nk_i) >> (BlockBits + 1) << BlockBits) | (drain_nk_i & NkBits'(Blocks - 1));
+  assign pair = PairBits'((drain_nk_i >> (BlockBits + 1) << BlockBits) | (drain_nk_i & NkBits'(Blocks - 1)));
   for (genvar l = 0; l < SubRow; l++) begin : g_drain
-    logic signed [AccBits-1:0] spill[Words/2];
+    logic signed [AccBits-1:0] spill[Words/2], minus;
     for (genvar i = 0; i < Words / 2; i++) begin : g_spill
-      assign spill[i] = Packed ? hold_q[i/Blocks*2*Blocks+i%Blocks][l] >>> Shift : '0;
+      if (Packed) begin : g_packed
+        assign spill[i] = hold_q[i/Blocks*2*Blocks+i%Blocks][l] >>> Shift;
+      end else begin : g_single
+        assign spill[i] = '0;
+      end
     end
-    always_ff @(posedge clk_i) begin
-      if (drain_en_i) m_o[l] <= hold_q[drain_nk_i][l] - (odd ? spill[pair] : '0);
-    end
+    assign minus = odd ? spill[pair] : '0;
+    always_ff @(posedge clk_i) if (drain_en_i) m_o[l] <= hold_q[drain_nk_i][l] - minus;
   end
 endmodule

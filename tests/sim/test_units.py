@@ -35,6 +35,11 @@ def test_unit_equals_hls(unit: str, config: str, run) -> None:
     run(unit, Options(CONFIGS[config], stalls=(*PATTERNS, f"slow_{SIDES[unit][0]}")))
 
 
+def test_array_keeps_the_longest_sums(run) -> None:
+    """2,048 steps of full-scale products: no ring or buffer of the small HwConfigs holds so many."""
+    run("array", Options(CONFIGS["tiny"], stalls=("none",), rounds=0))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("unit", UNITS)
