@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from subrow.spec import reference
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
+from subrow.spec.metadata import TILES
 from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 
 M = {0: 2, 1: 2, 2: 4}
@@ -239,10 +240,18 @@ def program_of(hw: HwConfig, layers: Sequence[Layer]) -> Program:
         at += layer.packed.size
     last = layers[-1].ins
     output = TensorInfo("y", (len(layers[-1].bias), last.out_h, last.out_w), 0.5, source)
-    infos = tuple(LayerInfo(f"layer{i}", "conv", "", (layer.ins.sub_s, hw.sub_row), 0, 0, 0)
-                  for i, layer in enumerate(layers))
+    infos = tuple(_info(f"layer{i}", layer, hw) for i, layer in enumerate(layers))
     return Program("test", hw.name, hw.digest, np.stack(codes), np.concatenate(weights), place, tuple(inputs),
                    (output,), infos)
+
+
+def _info(name: str, layer: Layer, hw: HwConfig) -> LayerInfo:
+    ins, c, k = layer.ins, len(layer.x), len(layer.bias)
+    groups = ins.kgs if ins.v_kstep else 1
+    area = 9 if ins.tile else ins.kernel_h * ins.kernel_w
+    macs = ins.conv_h * ins.conv_w * area * c // groups * k
+    details = {"groups": groups, "weight_bytes": int(layer.packed.size)}
+    return LayerInfo(name, "conv", TILES[ins.tile], (ins.sub_s, hw.sub_row), macs, c, k, details)
 
 
 def feeds_of(layers: Sequence[Layer]) -> dict[str, NDArray[np.int8]]:

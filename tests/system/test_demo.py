@@ -74,7 +74,8 @@ def test_small_demo(tmp_path: Path) -> None:
     assert (srbs["density"], srbs["tile"]) == ("4/8", "f2") and 0 < srbs["cycles"] < 0.65 * srbs["dense_cycles"]
     assert [layer["density"] for layer in made["layers"]] == ["8/8"] + 10 * ["4/8"]
     assert sum(layer["cycles"] for layer in made["layers"]) <= srbs["cycles"]
-    assert {layer["bound"] for layer in made["layers"]} <= {"compute", "input", "weights", "output"}
+    bounds = {"compute", "transform", "input", "weights", "output", "memory"}
+    assert {layer["bound"] for layer in made["layers"]} <= bounds
     assert "f2 4/8" in text.getvalue() and "bit-exact" in text.getvalue()
     assert "<svg" in (tmp_path / "report.html").read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == [

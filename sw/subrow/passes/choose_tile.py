@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from subrow.ir.graph import Graph, Node
+from subrow.ir.graph import Graph, Node, pair
 from subrow.spec.errors import ConfigError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TAP_LANES, TileKind
@@ -17,6 +17,8 @@ _KINDS = {"f2": TileKind.F2, "f4": TileKind.F4}
 def choose_tile(graph: Graph, tile: TileName = "auto", hw: HwConfig | None = None) -> Graph:
     """Every conv gets the attribute `tile`: 3x3 stride 1 layers with one group as asked, all others "direct".
 
+    So are linear layers on 3x3 maps: for their one output pixel, F(2x2,3x3) would fetch 16 weights in place of 9.
+
     "auto" takes the Winograd tile with fewer cycles of array or weight port, whichever is the bottleneck, on the
     given hardware. Layers that already have Winograd weights (`u`) keep their tile.
     """
@@ -26,7 +28,8 @@ def choose_tile(graph: Graph, tile: TileName = "auto", hw: HwConfig | None = Non
 
 
 def _chosen(node: Node, tile: TileName, hw: HwConfig | None) -> Node:
-    winograd = node.params["weight"].shape[2:] == (3, 3) and node.attrs["stride"] == 1 and node.attrs["groups"] == 1
+    single = pair(node.attrs["stride"]) == (1, 1) and node.attrs["groups"] == 1
+    winograd = node.params["weight"].shape[2:] == (3, 3) and single and not node.attrs.get("linear")
     if not winograd or tile == "direct":
         return node.with_attrs(tile="direct")
     if tile == "auto":

@@ -1,0 +1,247 @@
+"""Whether the parts of a Program agree: tensors and layer descriptions with the instructions, reads with writes.
+
+`check_structure` needs no HwConfig: L, the channels of an activation word, follows from an instruction's row sizes.
+What a HwConfig limits is checked by hw/hls/check.h when a device loads the Program, and by `check_weights` here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from subrow.spec.errors import ProgramError
+from subrow.spec.isa import Instruction
+from subrow.spec.metadata import MAX_ARENA, TILES, LayerInfo, TensorInfo, check_tensor
+
+if TYPE_CHECKING:
+    from subrow.spec.hwconfig import HwConfig
+    from subrow.spec.program import Program
+
+PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Region:
+    """A tensor in the arena: byte offset, channel blocks, rows, columns and channels of a block (L)."""
+
+    low: int
+    blocks: int
+    rows: int
+    columns: int
+    sub_row: int
+
+    @property
+    def high(self) -> int:
+        return self.low + self.rows * self.blocks * self.columns * self.sub_row
+
+    def overlaps(self, other: Region) -> bool:
+        return self.low < other.high and other.low < self.high
+
+    def is_of(self, other: Region, spare_rows: int) -> bool:
+        """Whether this is `other`, or `other` without at most that many of its last rows."""
+        same = (self.low, self.blocks, self.columns) == (other.low, other.blocks, other.columns)
+        return same and 0 <= other.rows - self.rows <= spare_rows
+
+    def __str__(self) -> str:
+        return f"{self.blocks} x {self.rows} x {self.columns} words at bytes {self.low}..{self.high}"
+
+
+def region_of(info: TensorInfo, sub_row: int) -> Region:
+    """Where a network input or output lies."""
+    c, h, w = info.shape
+    return Region(info.offset, -(-c // sub_row), h, w, sub_row)
+
+
+def check_tensors(program: Program, sub_row: int) -> None:
+    """Raises ProgramError unless every input and output has legal values and lies inside the arena."""
+    if not 1 <= program.arena_bytes <= MAX_ARENA:
+        raise ProgramError(f"Program {program.name}: arena of {program.arena_bytes} bytes, must be 1..{MAX_ARENA}")
+    for infos, what in ((program.inputs, "input"), (program.outputs, "output")):
+        names = [t.name for t in infos]
+        for t in infos:
+            check_tensor(t)
+            place = region_of(t, sub_row)
+            if place.high > program.arena_bytes:
+                raise ProgramError(
+                    f"Program {program.name}: tensor {t.name} takes arena bytes {place.low}..{place.high}, "
+                    f"the arena has {program.arena_bytes}"
+                )
+            if names.count(t.name) > 1:
+                raise ProgramError(f"Program {program.name}: {what} {t.name} appears {names.count(t.name)} times")
+
+
+def check_structure(program: Program, whole: bool) -> None:
+    """Raises ProgramError, naming the layer or tensor, where metadata and instructions contradict each other.
+
+    whole: the Program is complete, so every input is read and the arena has no unused end; a Program that was cut
+    after a layer need not be.
+    """
+    codes = program.decoded()
+    sub_row = _sub_row(program, codes)
+    check_tensors(program, sub_row)
+    for number, (ins, info) in enumerate(zip(codes, program.layers, strict=True)):
+        _check_layer(number, ins, info, sub_row)
+    _Walk(program, codes, sub_row).check(whole)
+
+
+def check_weights(program: Program, hw: HwConfig) -> None:
+    """Raises ProgramError where a layer's `weight_bytes` is not what its instruction reads with this HwConfig."""
+    for ins, info in zip(program.decoded(), program.layers, strict=True):
+        size = ins.kgs * (hw.param_group_bytes + ins.chunk_words * hw.weight_word_bytes(bool(ins.implicit_index)))
+        if info.details.get("weight_bytes", size) != size:
+            raise _differs(info, "details.weight_bytes", info.details["weight_bytes"], f"{size} bytes")
+
+
+def _sub_row(program: Program, codes: Sequence[Instruction]) -> int:
+    """L of all layers."""
+    found: int | None = None
+    for ins, info in zip(codes, program.layers, strict=True):
+        words = ins.in_cb * ins.in_w
+        sub_row = ins.in_row_bytes // words if words else 0
+        if sub_row < 1 or sub_row * words != ins.in_row_bytes or found not in (None, sub_row):
+            raise ProgramError(
+                f"layer {info.name}: in_row_bytes = {ins.in_row_bytes} for {ins.in_cb} x {ins.in_w} words of "
+                f"{found or 'L'} channels: the instruction is corrupt"
+            )
+        found = sub_row
+    assert found is not None  # a Program has at least one layer
+    return found
+
+
+def _differs(info: LayerInfo, field: str, value: object, wanted: str) -> ProgramError:
+    return ProgramError(
+        f"layer {info.name}: {field} = {value}, but the instruction says {wanted}; compile the network again"
+    )
+
+
+def _check_layer(number: int, ins: Instruction, info: LayerInfo, sub_row: int) -> None:
+    """A layer's description against its instruction."""
+    if ins.layer_id != number:
+        raise _differs(info, "number", number, f"layer_id {ins.layer_id}")
+    if ins.tile >= len(TILES) or info.tile != TILES[ins.tile]:
+        raise _differs(info, "tile", info.tile, f"tile {ins.tile}")
+    steps = {ins.sub_s, sub_row} if ins.implicit_index else {ins.sub_s}  # all of fewer than L channels is dense
+    if info.density[0] not in steps or info.density[1] != sub_row:
+        raise _differs(info, "density", info.density, f"{ins.sub_s}/{sub_row}")
+    for field, channels, blocks in (
+        ("in_channels", info.in_channels, ins.in_cb), ("out_channels", info.out_channels, ins.out_cb)
+    ):  # fmt: skip
+        if -(-channels // sub_row) != blocks:
+            raise _differs(info, field, channels, f"{blocks} blocks of {sub_row}")
+    _check_kind(ins, info)
+    _check_details(ins, info)
+    _check_macs(ins, info)
+
+
+def _check_kind(ins: Instruction, info: LayerInfo) -> None:
+    if info.kind == "linear" and (ins.conv_h, ins.conv_w) != (1, 1):
+        raise _differs(info, "kind", info.kind, f"{ins.conv_h} x {ins.conv_w} outputs")
+    if info.kind == "channelwise" and (ins.sub_s != 1 or info.in_channels != info.out_channels):
+        channels = f"{info.in_channels} to {info.out_channels} channels"
+        raise _differs(info, "kind", info.kind, f"sub_s {ins.sub_s}, and there are {channels}")
+
+
+def _kernel(ins: Instruction) -> tuple[int, int]:
+    return (3, 3) if ins.tile else (ins.kernel_h, ins.kernel_w)
+
+
+def _check_details(ins: Instruction, info: LayerInfo) -> None:
+    known = {
+        "kernel": list(_kernel(ins)), "stride": ins.stride, "pool": bool(ins.pool), "relu": ins.act_min >= 0,
+        "residual": bool(ins.residual), "blocks": [ins.blocks_y, ins.blocks_x],
+        "input": [info.in_channels, ins.in_h, ins.in_w], "output": [info.out_channels, ins.out_h, ins.out_w],
+    }  # fmt: skip
+    for key, value in known.items():
+        if key in info.details and list(_items(info.details[key])) != list(_items(value)):
+            raise _differs(info, f"details.{key}", info.details[key], str(value))
+
+
+def _items(value: object) -> Sequence[object]:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _check_macs(ins: Instruction, info: LayerInfo) -> None:
+    """MACs of the dense direct convolution; a pooled layer may leave out its last row or column."""
+    groups = info.details.get("groups", 1)
+    if groups < 1 or info.in_channels % groups or info.out_channels % groups:
+        raise _differs(info, "details.groups", groups, f"{info.in_channels} to {info.out_channels} channels")
+    kernel = _kernel(ins)
+    window = kernel[0] * kernel[1] * info.in_channels // groups * info.out_channels
+    sizes = [{n, n + 1} if ins.pool else {n} for n in (ins.conv_h, ins.conv_w)]
+    if info.macs not in {window * h * w for h in sizes[0] for w in sizes[1]}:
+        raise _differs(info, "macs", info.macs, f"{ins.conv_h} x {ins.conv_w} outputs of {window} MACs")
+
+
+class _Walk:
+    """The arena, layer by layer: who wrote what a layer reads."""
+
+    def __init__(self, program: Program, codes: Sequence[Instruction], sub_row: int) -> None:
+        self.program, self.codes, self.sub_row = program, codes, sub_row
+        self.inputs = {t.name: region_of(t, sub_row) for t in program.inputs}  # not overwritten yet
+        self.unread = set(self.inputs)
+        self.outputs: list[Region] = []  # of layers, not overwritten yet
+        self.written = [(r.low, r.high) for r in self.inputs.values()]
+
+    def check(self, whole: bool) -> None:
+        regions = list(self.inputs.items())
+        for i, (name, region) in enumerate(regions):
+            for other, place in regions[:i]:
+                if region.overlaps(place):
+                    raise self._error(f"inputs {other} ({place}) and {name} ({region}) overlap")
+        end = max(region.high for _, region in regions)
+        for ins, info in zip(self.codes, self.program.layers, strict=True):
+            end = max(end, self._layer(ins, info))
+        self._check_outputs()
+        if whole and self.unread:
+            raise self._error(f"no layer reads input {sorted(self.unread)[0]}")
+        if whole and self.program.arena_bytes - end >= PAGE:
+            raise self._error(f"arena_bytes = {self.program.arena_bytes}, but its tensors end at byte {end}")
+
+    def _error(self, text: str) -> ProgramError:
+        return ProgramError(f"Program {self.program.name}: {text}; compile the network again")
+
+    def _layer(self, ins: Instruction, info: LayerInfo) -> int:
+        """One layer's reads, then its write; returns the end of what it wrote."""
+        sub_row = self.sub_row
+        reads = [(Region(ins.in_offset, ins.in_cb, ins.in_h, ins.in_w, sub_row), 0)]
+        if ins.residual:  # of a pooled layer without the row that the pool drops
+            reads.append((Region(ins.res_offset, ins.out_cb, ins.conv_h, ins.conv_w, sub_row), ins.pool))
+        out = Region(ins.out_offset, ins.out_cb, ins.out_h, ins.out_w, sub_row)
+        for region, spare_rows in reads:
+            self._read(region, spare_rows, info)
+            if region.overlaps(out):
+                raise self._error(f"layer {info.name} writes {out} over {region} that it reads")
+        for name in [n for n, r in self.inputs.items() if r.overlaps(out)]:
+            if name in self.unread:
+                raise self._error(f"layer {info.name} writes {out} over input {name} before any layer has read it")
+            del self.inputs[name]
+        self.outputs = [r for r in self.outputs if not r.overlaps(out)] + [out]
+        self.written = _merged([*self.written, (out.low, out.high)])
+        return out.high
+
+    def _read(self, region: Region, spare_rows: int, info: LayerInfo) -> None:
+        for name, place in self.inputs.items():
+            if region.overlaps(place):
+                if not region.is_of(place, spare_rows):
+                    raise self._error(f"layer {info.name} reads {region}, input {name} is {place}")
+                self.unread.discard(name)
+        if not any(low <= region.low and region.high <= high for low, high in _merged(self.written)):
+            raise self._error(f"layer {info.name} reads {region} that nothing has written before")
+
+    def _check_outputs(self) -> None:
+        for t in self.program.outputs:
+            place = region_of(t, self.sub_row)
+            if place not in self.outputs:
+                raise self._error(f"output {t.name} is {place}, but no layer leaves such a tensor there")
+
+
+def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same bytes in as few spans as possible, in order."""
+    result: list[tuple[int, int]] = []
+    for low, high in sorted(spans):
+        if result and low <= result[-1][1]:
+            result[-1] = result[-1][0], max(result[-1][1], high)
+        else:
+            result.append((low, high))
+    return result
