@@ -123,6 +123,10 @@ module subrow_itrans
   logic [11:0] cb_q;
   logic [15:0] word_q, q_base_q, cb_cols_q, cb_row_q, block_q, rows_base_q, avail_q, all_words_q;
   logic [9:0] tx_q, ty_q;
+  // last values of the counters above; the command and the block's size stand long before the first window
+  logic [5:0] kx_last_q, ky_last_q;
+  logic [11:0] cb_last_q;
+  logic [9:0] tx_last_q, ty_last_q;
   logic signed [15:0] ly_q, lx_q;  // tile origin, from the first row and column in the buffer
   logic [Tiles-1:0] lane_q;
   logic all_rows_q;
@@ -137,12 +141,12 @@ module subrow_itrans
   assign run        = state_q == Run && (c_q != '0 || rows_ok);
   assign read       = run && c_q <= {1'b0, cols_last};
   assign w_end      = c_q == pace_last;
-  assign kx_end     = kx_q + 6'd1 == cmd_q.kernel_w;
-  assign ky_end     = ky_q + 6'd1 == cmd_q.kernel_h;
-  assign cb_end     = cb_q + 12'd1 == cmd_q.in_cb;
+  assign kx_end     = kx_q == kx_last_q;
+  assign ky_end     = ky_q == ky_last_q;
+  assign cb_end     = cb_q == cb_last_q;
   assign tile_end   = kx_end & ky_end & cb_end;
-  assign tx_end     = tx_q + 10'd1 == tw;
-  assign ty_end     = ty_q + 10'd1 == th;
+  assign tx_end     = tx_q == tx_last_q;
+  assign ty_end     = ty_q == ty_last_q;
   assign lane_end   = lane_q[Tiles-1] | (tx_end & ty_end);
   assign block_done = run & w_end & tile_end & tx_end & ty_end;
   assign block_lead = block_q - v_free_i;
@@ -159,6 +163,12 @@ module subrow_itrans
         default: if (block_done) state_q <= blk_last ? Idle : Block;
       endcase
     end
+
+    kx_last_q <= cmd_q.kernel_w - 6'd1;
+    ky_last_q <= cmd_q.kernel_h - 6'd1;
+    cb_last_q <= cmd_q.in_cb - 12'd1;
+    tx_last_q <= tw - 10'd1;
+    ty_last_q <= th - 10'd1;
 
     avail_q    <= rows_i - rows_base_q;
     all_rows_q <= $signed(avail_q) >= $signed({4'd0, nrows}) && state_q == Run;

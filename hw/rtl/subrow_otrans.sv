@@ -101,6 +101,9 @@ module subrow_otrans
   logic [9:0] ty_q, tx_q;
   logic [11:0] kgs, kg_q;        // output channel groups of the pass; the one at work
   logic [11:0] left_q, first_q;  // channel blocks to the last: from this group, from the first of the pass
+  // last values; they stand before blk_valid
+  logic [9:0] ty_last_q, tx_last_q;
+  logic [11:0] kg_last_q;
   logic [15:0] unit_q;
   logic adv;
 
@@ -120,10 +123,10 @@ module subrow_otrans
   wire row_last = row_q == 3'd5;
   wire step_last = row_last && (!f4 || phase_q == 3'd4);
   wire kb_last = 32'(kb_q) == Cb - 1 || 12'(kb_q) + 12'd1 == left_q;
-  wire tx_last = tx_q == tw - 10'd1;
-  wire tile_last = tx_last && ty_q == th - 10'd1;
+  wire tx_last = tx_q == tx_last_q;
+  wire tile_last = tx_last && ty_q == ty_last_q;
   wire n_last = 32'(n_q) == Tiles - 1 || tile_last;
-  wire kg_last = kg_q == kgs - 12'd1;
+  wire kg_last = kg_q == kg_last_q;
   wire tile_done = issue && step_last && kb_last;
   assign blk_next = tile_done && tile_last && kg_last;
 
@@ -143,6 +146,9 @@ module subrow_otrans
       if (start) unit_q <= '0;
       else if (tile_done && n_last) unit_q <= unit_q + 16'd1;
     end
+    tx_last_q <= tw - 10'd1;
+    ty_last_q <= th - 10'd1;
+    kg_last_q <= kgs - 12'd1;
     if (load_q) begin
       {phase_q, row_q, kb_q, n_q, ty_q, tx_q, kg_q} <= '0;
       g_q <= f4 ? 4'd2 : 4'd0;

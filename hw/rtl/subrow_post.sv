@@ -105,7 +105,7 @@ module subrow_post
   instr_t in_q;  // fields of other units stay unused
   /* verilator lint_on UNUSEDSIGNAL */
   logic run_q, load_q, blk_valid, blk_last, blk_next, pass_end;
-  logic [11:0] ccols, ocols, kgs, kg_q;
+  logic [11:0] ccols, ocols, kgs, kg_q, kg_last_q;  // kg_last_q stands before blk_valid
   logic [15:0] unit_q, ready_q;
   logic [23:0] ptr_q, free_q;  // parameter group in use, first one not released
   logic [Last:1] v_q;
@@ -129,7 +129,7 @@ module subrow_post
   meta_t y_meta;
   assign y_meta = y_meta_i;
   wire pool = in_q.pool[0];
-  wire kg_last = kg_q == kgs - 12'd1;
+  wire kg_last = kg_q == kg_last_q;
   wire take = y_valid_i && y_ready_o;
   wire unit_done = take && y_meta.unit_last;
   assign y_ready_o = run_q && blk_valid && (unit_q - o_free_i) < 16'd2 && p_wptr_i != ptr_q &&
@@ -161,6 +161,7 @@ module subrow_post
       // A unit takes at least four transfers, so ptr_q still shows the group behind the released ones.
       if (v_q[3] && (in_q.resident[0] ? c_q[3].pass_last : c_q[3].unit_last)) free_q <= ptr_q;
     end
+    kg_last_q <= kgs - 12'd1;
     if (start) in_q <= cmd_data_i;
     if (start) kg_q <= '0;
     else if (unit_done) kg_q <= kg_last ? 12'd0 : kg_q + 12'd1;

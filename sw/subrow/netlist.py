@@ -116,10 +116,10 @@ def depth(module: Mapping[str, Any]) -> Depth:
     ends = {bit: paths.names.get(bit, "?") for port in module["ports"].values() if port["direction"] == "output"
             for bit in port["bits"] if isinstance(bit, int)}  # fmt: skip
     for name, cell in paths.cells.items():
-        if not _passes(cell):
-            out = next((bit for _, bit in _bits(cell, "output")), None)
-            label = name if out is None else paths.names.get(out, name)
-            ends.update({bit: label for _, bit in _bits(cell, "input")})
+        out = next((bit for _, bit in _bits(cell, "output")), None)
+        label = name if out is None else paths.names.get(out, name)
+        passes = _passes(cell)
+        ends.update({b: label for p, b in _bits(cell, "input") if not (passes and _is_path_input(cell["type"], p))})
     if not ends:
         return Depth(0, 0, "", "")
     last = max(ends, key=lambda bit: paths.to(bit)[:2])
