@@ -109,6 +109,19 @@ def synthesis(top: str, family: str, uram: bool, mux8: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def sources_of(top: str) -> list[Path]:
+    """The packages, the module, and every module that it or one below it instantiates."""
+    known = {path.stem: path for path in rtl_sources() if path.suffix == ".sv"}
+    needed, todo = {name for name in known if name.endswith("_pkg")}, [top]
+    while todo:
+        name = todo.pop()
+        if name not in needed and name in known:
+            needed.add(name)
+            code = re.sub(r"//.*", "", known[name].read_text(encoding="utf-8"))
+            todo += re.findall(r"\bsubrow_\w+\b", code)
+    return [path for name, path in known.items() if name in needed]
+
+
 def estimate(
     hw: HwConfig, top: str = "subrow_engine", parameters: Mapping[str, int] | None = None, *,
     family: str | None = None, uram: bool = False,
@@ -125,7 +138,7 @@ def estimate(
         raise MissingTool("the wheel 'pyosys' is not installed: run `make setup` (extra `sim`)") from None
     family = family_of(hw) if family is None else family
     values = hw.rtl_parameters() if parameters is None else parameters
-    sources = [p for p in rtl_sources() if p.suffix == ".sv"]
+    sources = sources_of(top)
     generics = " ".join(f"-G{name}=32'd{value}" for name, value in sorted(values.items()))
     read = f"read_slang --ignore-assertions --top {top} {generics} {' '.join(map(str, sources))}"
     flow = synthesis(top, family, uram, Path("mux8.v"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from subrow.area import UNITS, Area, Estimate, area_json, count, estimate, estimate_unit, family_of
+from subrow.area import UNITS, Area, Estimate, area_json, count, estimate, estimate_unit, family_of, sources_of
 from subrow.netlist import Depth
 from subrow.spec import hwconfig
 from subrow.spec.errors import SubrowError
@@ -104,6 +104,12 @@ def test_cells_are_counted_by_what_they_take() -> None:
 def test_what_there_is_not_is_refused(family: str, uram: bool, text: str) -> None:
     with pytest.raises(SubrowError, match=text):
         estimate(hwconfig.load("tiny"), "subrow_ram", {"Width": 8, "Depth": 16}, family=family, uram=uram)
+
+
+def test_sources_of_a_unit_are_those_below_it() -> None:
+    assert [p.stem for p in sources_of("subrow_lane") if not p.stem.endswith("_pkg")] == [
+        "subrow_lane", "subrow_mac1", "subrow_mac2"]  # fmt: skip
+    assert {"subrow_regs", "subrow_datapath", "subrow_bt"} <= {p.stem for p in sources_of("subrow_engine")}
 
 
 def test_part_names_its_family() -> None:
