@@ -181,7 +181,7 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
         "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
         "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
         "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],
-        "in_row_bytes": in_cb * shape.w * lanes, "out_row_bytes": out_cb * int(str(fields["out_w"])) * lanes,
+        "in_row_words": in_cb * shape.w, "in_row_bytes": in_cb * shape.w * lanes, "out_row_bytes": out_cb * int(str(fields["out_w"])) * lanes,
         "res_row_bytes": out_cb * int(str(fields["conv_w"])) * lanes if shape.residual else 0,
         "v_words": v_words, "red_words": red, "v_kstep": red if shape.grouped else 0, "chunk_words": len(words[0]),
         "act_min": 0 if shape.relu else -127, "act_max": 127,
