@@ -251,5 +251,7 @@ def export(progress: Progress, recipe: Recipe, test: Data, folder: Path, command
         "precision": "float16",
         "log": progress.log,
     }
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    aside = folder / "card.json.part"
+    aside.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    os.replace(aside, folder / "card.json")
     return card

@@ -11,7 +11,6 @@ Input contract: float32, N x in_channels x 32 x 32, values in [0, 1]. The networ
 batch-norm absorbs mean and scale, so that the captured graph holds no extra operations.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import ModelError
+from models.checkpoint import COUNTER, check_tensors
+from models.initial import seeded
 
 IMAGE_SIZE = 32
 """Height and width of the input in pixels."""
@@ -33,8 +34,6 @@ HIDDEN = 1024
 
 QUARTER_WEIGHTS = Path(__file__).parent / "weights" / "vgg_nagadomi_quarter_fmnist" / "model.safetensors"
 """The committed weights of the quarter-width network, trained on Fashion-MNIST."""
-
-_COUNTER = "num_batches_tracked"
 
 
 class TrainingDropout(nn.Module):
@@ -78,9 +77,9 @@ class VggNagadomi(nn.Module):
         return logits
 
 
-def vgg_nagadomi() -> VggNagadomi:
-    """The full-width network for 3-channel images, untrained, in eval mode."""
-    return VggNagadomi().eval()
+def vgg_nagadomi(num_classes: int = 10, seed: int = 0) -> VggNagadomi:
+    """The full-width network for 3-channel images, untrained, in eval mode; equal seeds give equal weights."""
+    return seeded(seed, lambda: VggNagadomi(classes=num_classes))
 
 
 def vgg_nagadomi_quarter(pretrained: bool = True) -> VggNagadomi:
@@ -94,14 +93,14 @@ def vgg_nagadomi_quarter(pretrained: bool = True) -> VggNagadomi:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Fill `model` (float32) from a safetensors file whose tensors may be float16 or float32."""
     tensors = _read_tensors(path)
-    _check_tensors(model, tensors, path)
+    check_tensors(model, tensors, path)
     model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
 
 
 def storable_state(model: nn.Module) -> dict[str, Tensor]:
     """What a weights file holds: every parameter and batch-norm statistic rounded to float16, no counters."""
     state = model.state_dict()
-    return {name: value.half().contiguous() for name, value in state.items() if not name.endswith(_COUNTER)}
+    return {name: value.half().contiguous() for name, value in state.items() if not name.endswith(COUNTER)}
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -156,22 +155,3 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             f"weights file {path} ({path.stat().st_size} bytes) is not a readable safetensors file ({error}): "
             "restore it from the repository, or train it again with scripts/train_vgg_nagadomi.py"
         ) from error
-
-
-def _check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise unless the file holds exactly the tensors of `model`, each of its shape and finite."""
-    expected = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNTER)}
-    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if missing or extra:
-        raise ModelError(
-            f"weights file {path} does not fit {type(model).__name__}: missing tensors {missing or 'none'}, "
-            f"unknown tensors {extra or 'none'}; use the file that was saved from this network"
-        )
-    for name, value in expected.items():
-        if tensors[name].shape != value.shape:
-            raise ModelError(
-                f"weights file {path}: tensor {name} has shape {tuple(tensors[name].shape)}, "
-                f"{type(model).__name__} needs {tuple(value.shape)}; check width, in_channels and classes"
-            )
-        if not torch.isfinite(tensors[name]).all():
-            raise ModelError(f"weights file {path}: tensor {name} holds values that are not finite; train it again")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from subrow.ir.graph import Graph, Node
+from subrow.ir.graph import Graph, Node, pads, pair
 from subrow.ir.weights import Quant, from_reduction, tile_kind
 from subrow.spec.formats import clamp, round_shift
 from subrow.spec.hwconfig import HwConfig
@@ -10,7 +10,7 @@ from subrow.spec.winograd import TileKind, as_int, tap_order, tile
 
 
 def quantise_input(images: np.ndarray, scale: float) -> np.ndarray:
-    return np.clip(np.rint(images / scale), -127, 127).astype(np.int64)
+    return np.clip(np.floor(images.astype(np.float64) / scale + 0.5), -127, 127).astype(np.int64)
 
 
 def run_integer(graph: Graph, images: np.ndarray, hw: HwConfig) -> dict[str, np.ndarray]:
@@ -29,7 +29,7 @@ def run_integer(graph: Graph, images: np.ndarray, hw: HwConfig) -> dict[str, np.
 
 def layer(node: Node, inputs: list[np.ndarray], hw: HwConfig) -> np.ndarray:
     quant: Quant = node.attrs["quant"]
-    top, left, bottom, right = node.attrs["pad"]
+    top, left, bottom, right = pads(node)
     x = np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
     y = _direct(node, x, quant, hw) if tile_kind(node) is TileKind.DIRECT else _winograd(node, x, quant, hw)
     assert np.abs(y).max() < 1 << (hw.y_bits - 1)
@@ -62,7 +62,7 @@ def _winograd(node: Node, x: np.ndarray, quant: Quant, hw: HwConfig) -> np.ndarr
 
 
 def _direct(node: Node, x: np.ndarray, quant: Quant, hw: HwConfig) -> np.ndarray:
-    weight, stride = node.params["weight"], node.attrs["stride"]
+    weight, (stride, _) = node.params["weight"], pair(node.attrs["stride"])
     g = from_reduction(quant.u, weight.shape, quant.sub_row).astype(float)
     v = clamp(round_shift(x, quant.ev[0]), hw.v_bits).astype(float)
     cut = np.lib.stride_tricks.sliding_window_view(v, weight.shape[2:], (2, 3))[:, :, ::stride, ::stride]

@@ -75,7 +75,7 @@ uint32_t subrow_config_hash() { return static_cast<uint32_t>(kConfigHash); }
 const char* subrow_check_text(uint32_t code) { return code < kCheckCodes ? kCheckText[code] : "unknown code"; }
 
 uint32_t subrow_check(const uint8_t* image, uint64_t image_bytes, uint64_t arena_bytes, uint32_t layers) {
-  return check_program(image, {image_bytes, arena_bytes, layers});
+  return check_program_and_sums(image, {image_bytes, arena_bytes, layers});
 }
 
 uint32_t subrow_run(const uint8_t* image, uint64_t image_bytes, uint8_t* arena, uint64_t arena_bytes, uint32_t layers,

@@ -30,7 +30,7 @@ uint32_t subrow_run(const uint8_t* image, uint64_t image_bytes, uint8_t* arena, 
 // Not thread safe.
 uint32_t subrow_top(uint8_t* act, const uint8_t* wgt, uint64_t prog_offset, uint32_t layers, uint64_t record_offset);
 
-// Same status as subrow_run, without running anything.
+// Whether a program may be loaded: the status of subrow_run, and no sum may overflow at any input (bounds.h).
 uint32_t subrow_check(const uint8_t* image, uint64_t image_bytes, uint64_t arena_bytes, uint32_t layers);
 // English text of a CheckCode.
 const char* subrow_check_text(uint32_t code);

@@ -1,10 +1,10 @@
 // check: may this instruction run? Every limit of docs/hardware.md and every address, before anything is touched.
 //
 // Independent of the compiler and of the units: after `check_layer` returns kOk the units stay inside their buffers and
-// memories for any weights.
+// memories for any weights; after `check_sums` as well no sum overflows, so that all devices agree.
 #pragma once
 
-#include "wfetch.h"
+#include "bounds.h"
 
 namespace subrow {
 
@@ -40,6 +40,8 @@ enum CheckCode {
   kResidualOutside,
   kWeightsOutside,
   kImageTooShort,
+  kAccOverflow,
+  kYOverflow,
   kCheckCodes
 };
 
@@ -74,6 +76,8 @@ constexpr const char* kCheckText[kCheckCodes] = {
     "the residual lies outside the arena",
     "the weights lie outside the program image",
     "the program image is shorter than its instructions",
+    "products can sum to more than acc_bits hold",
+    "outputs can reach more than y_bits hold",
 };
 
 struct Memory {
@@ -205,6 +209,17 @@ inline CheckCode check_params(const Instr& ins, const uint8_t* image) {
   return kOk;
 }
 
+// Sums at any input, for the weights in the image; call after check_memory.
+inline CheckCode check_sums(const Instr& ins, const uint8_t* image) {
+  for (uint32_t kg = 0; kg < ins.kgs; ++kg) {
+    const uint8_t* chunk = image + ins.weight_offset + kg * chunk_bytes(ins);
+    const TapSums sums = tap_sums(ins, chunk);
+    if (!accumulators_hold(sums)) return kAccOverflow;
+    if (!outputs_hold(ins, sums, chunk)) return kYOverflow;
+  }
+  return kOk;
+}
+
 // All that follows from the instruction alone.
 inline CheckCode check_instruction(const uint8_t* bytes, const Instr& ins, uint32_t layers) {
   CheckCode code = check_fields(ins, layers);
@@ -223,7 +238,7 @@ inline CheckCode check_layer(const uint8_t* bytes, const uint8_t* image, const M
   return code;
 }
 
-// Status of a run: 0, or code | layer << 8.
+// Status of a run: 0, or code | layer << 8. Reads no weights.
 inline uint32_t check_program(const uint8_t* image, const Memory& mem) {
   if (mem.layers == 0 || product(mem.layers, kInstrBytes) > mem.image_bytes) return kImageTooShort;
   for (uint32_t i = 0; i < mem.layers; ++i) {
@@ -231,6 +246,16 @@ inline uint32_t check_program(const uint8_t* image, const Memory& mem) {
     if (code != kOk) return code | i << 8;
   }
   return kOk;
+}
+
+// The same with the sums of every layer, which takes a look at every weight.
+inline uint32_t check_program_and_sums(const uint8_t* image, const Memory& mem) {
+  const uint32_t status = check_program(image, mem);
+  for (uint32_t i = 0; status == kOk && i < mem.layers; ++i) {
+    const CheckCode code = check_sums(decode_instr(image + static_cast<uint64_t>(i) * kInstrBytes), image);
+    if (code != kOk) return code | i << 8;
+  }
+  return status;
 }
 
 }  // namespace subrow

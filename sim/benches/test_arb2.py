@@ -45,6 +45,8 @@ class Side:
         if taken:
             assert self.ask is not None
             self.want.extend(WORDS(*self.ask))
+            if OPT.corrupt and not self.todo:
+                self.want[-1] ^= 1
             self.ask = None
         elif self.ask and other_taken:
             self.waited += 1

@@ -99,11 +99,14 @@ async def axi_write(dut, pattern: str) -> None:
             data.extend(values)
             want.update((addr + i * width, v) for i, v in enumerate(values))
             total += beats
+        if OPT.corrupt:
+            want[max(want)] ^= 1
         bad[0] = True
         start = sim.cycle
         await sim.until(lambda: not todo and not data and state["ask"] is None and int(dut.idle_o.value),
                         80 * total + 4000, "writes")
-        assert memory == want and errors == [3] and not bursts and not w_beats
+        assert memory == want, "memory differs from what was written"
+        assert errors == [3] and not bursts and not w_beats
         if stalls.none:
             assert sim.cycle - start <= total + 20 * 12, f"{sim.cycle - start} cycles for {total} words"
         # flush in the middle

@@ -110,6 +110,8 @@ class Machine:
         want = {"layer_id": instr.layer_id, "cycles": self.cycles, "issued": self.counted[0],
                 "starved_input": self.counted[1], "starved_weights": self.counted[2],
                 "blocked_output": self.counted[3], "read_bytes": self.counted[4] * 8}
+        if OPT.corrupt and self.started == len(self.program):
+            want["read_bytes"] ^= 8
         if self.busy < 3:  # when awrite samples the record, wfetch is long done with the layer
             want["weight_bytes"] = self.weight_beats[0] * self.width
             if self.w_busy and len(self.weight_beats) == 1:

@@ -106,6 +106,7 @@ def _runner(timeout_s: float | None = None, env: Mapping[str, str] | None = None
             for name in OUTER_MAKE_VARIABLES:
                 self.env.pop(name, None)
             ours = tool_env()
+            ours.pop("PYTHONPATH", None)  # the runner has put the benches into its own
             self.env.update(ours, PATH=ours["PATH"] + os.pathsep + libs, PYTHONHASHSEED="0")
             self.env.update(env or {})
 

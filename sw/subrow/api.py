@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subrow import passes
 from subrow.compress.quantise import quantise
 from subrow.compress.recalibrate import recalibrate
-from subrow.compress.srbs import parse_density, prune
+from subrow.compress.srbs import Density, check_prunable, parse_density, prune
 from subrow.emit.lower import lower
+from subrow.frontend.load import Model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
-from subrow.passes.choose_tile import TileName, choose_tile
-from subrow.spec.errors import ConfigError
+from subrow.passes.choose_tile import TileName
+from subrow.planning import with_tiles
+from subrow.spec.errors import ConfigError, InputError, UnsupportedError
 from subrow.spec.hwconfig import HwConfig, load
 from subrow.spec.program import Program
 
@@ -32,7 +34,7 @@ Progress = Callable[[str, float], None]
 
 def compile(  # noqa: A001
     model: nn.Module | ExportedProgram | Graph,
-    example: Tensor | NDArray[Any],
+    example: Tensor | NDArray[Any] | None,
     hw: str | Path | HwConfig = "tiny",
     density: str | tuple[int, int] | None = None,
     tile: TileName = "auto",
@@ -42,10 +44,14 @@ def compile(  # noqa: A001
 ) -> Program:
     """A network as a Program for one HwConfig.
 
-    example: a batch N x C x H x W that fixes the input's shape. density: s of every L weights stay in the layers that
-    `srbs.prunable` names (linear ones only with `linear`); None is dense. calibration: images like those that the
-    network will see; batch-norm statistics of a pruned network and all scales come from them (default: the example).
-    A Graph goes on from its stage: one that is already pruned takes no density, a quantised one is only lowered.
+    example: a batch N x C x H x W that fixes the input's shape. density: s of every L weights stay, L being the
+    HwConfig's, in the layers that `srbs.prunable` names (linear ones only with `linear`); None is dense. calibration:
+    images like those that the network will see; batch-norm statistics of a pruned network and all scales come from
+    them (default: the example). A Graph goes on from its stage: one that is already pruned takes no density; a
+    quantised one is only lowered, and its example may be None.
+
+    Raises ConfigError for a density or tile that does not fit, InputError for a model or images that are none,
+    UnsupportedError, QuantisationError and CapacityError when the engine cannot run the network.
     """
     config = load(hw)
     return lower(quantised(model, example, config, density, tile, calibration, linear, progress), config)
@@ -53,7 +59,7 @@ def compile(  # noqa: A001
 
 def quantised(
     model: nn.Module | ExportedProgram | Graph,
-    example: Tensor | NDArray[Any],
+    example: Tensor | NDArray[Any] | None,
     hw: str | Path | HwConfig = "tiny",
     density: str | tuple[int, int] | None = None,
     tile: TileName = "auto",
@@ -70,12 +76,12 @@ def quantised(
     graph = passes.run(graph, passes.AFTER_COMPRESSION)
     count, done = sum(n.op == "conv" for n in graph), itertools.count()
     step = None if progress is None else lambda name: progress(f"quantise {name}", 0.2 + 0.8 * next(done) / count)
-    return verify(quantise(graph, config, images, progress=step), "quantise")
+    return verify(quantise(graph, config, _given(images), progress=step), "quantise")
 
 
 def compressed(
     model: nn.Module | ExportedProgram | Graph,
-    example: Tensor | NDArray[Any],
+    example: Tensor | NDArray[Any] | None,
     hw: str | Path | HwConfig = "tiny",
     density: str | tuple[int, int] | None = None,
     tile: TileName = "auto",
@@ -87,18 +93,68 @@ def compressed(
     config = load(hw)
     report = progress or (lambda text, share: None)
     images = example if calibration is None else calibration
+    pair = None if density is None else density_for(density, config)
+    check_model(model)
     report("capture", 0.0)
-    graph = model if isinstance(model, Graph) else capture(model, example)
+    graph = model if isinstance(model, Graph) else _captured(model, example)
     if graph.stage != "captured":
-        if density is not None or tile != "auto":
+        if pair is not None or tile != "auto" or linear:
             raise ConfigError(
-                f"Graph {graph.name} is already {graph.stage}: give neither density nor tile, or start from the model"
+                f"Graph {graph.name} is already {graph.stage}: give neither density, tile nor linear, or start from "
+                "the model"
             )
         return graph
-    graph = verify(choose_tile(verify(passes.lower_linear(graph), "lower_linear"), tile, config), "choose_tile")
-    if density is not None:
+    graph = with_tiles(verify(passes.lower_linear(graph), "lower_linear"), tile, config, pair, linear)
+    if pair is not None:
+        check_prunable(graph, pair, linear)
         report("prune", 0.05)
-        graph = verify(prune(graph, parse_density(density), linear=linear, images=images), "prune")
+        graph = verify(prune(graph, pair, linear=linear, images=images), "prune")
         report("batch-norm statistics", 0.15)
-        graph = verify(recalibrate(graph, images), "recalibrate")
+        graph = verify(recalibrate(graph, _given(images)), "recalibrate")
     return graph
+
+
+def _captured(model: nn.Module | ExportedProgram, example: Tensor | NDArray[Any] | None) -> Graph:
+    """`capture`, which cannot tell unsupported networks from images with the wrong number of channels."""
+    example = _given(example)
+    shape = tuple(example.shape)
+    try:
+        return capture(model, example)
+    except UnsupportedError as error:
+        layers: Iterable[Any] = getattr(model, "modules", tuple)()
+        channels = next((m.in_channels for m in layers if hasattr(m, "in_channels")), None)
+        if channels is None or len(shape) != 4 or shape[1] == channels:
+            raise
+        raise InputError(
+            f"images have shape {shape}: {shape[1]} channels, but the first convolution of "
+            f"{type(model).__name__} takes {channels}: give N x {channels} x H x W"
+        ) from error
+
+
+def _given(images: Tensor | NDArray[Any] | None) -> Tensor | NDArray[Any]:
+    """The images. Raises InputError unless they are an array or tensor N x C x H x W (or N x C) with N >= 1."""
+    shape = getattr(images, "shape", None)
+    if images is None or shape is None or len(shape) not in (2, 4) or not len(images):
+        what = type(images).__name__ if shape is None else f"of shape {tuple(shape)}"
+        raise InputError(f"images are {what}: give an array or a tensor N x C x H x W with N >= 1")
+    return images
+
+
+def density_for(density: str | tuple[int, int], hw: HwConfig) -> Density:
+    """(s, L) for one HwConfig. Raises ConfigError unless L is its sub_row, naming the equal density if there is one."""
+    s, length = parse_density(density)
+    if length == hw.sub_row:
+        return s, length
+    equal, rest = divmod(s * hw.sub_row, length)
+    way = f"{equal}/{hw.sub_row} keeps the same share" if equal and not rest else f"give s/{hw.sub_row}"
+    raise ConfigError(f"density {s}/{length}: HwConfig {hw.name} has sub-rows of L = {hw.sub_row} weights: {way}")
+
+
+def check_model(model: object) -> None:
+    """Raises InputError unless `compile` can start from it."""
+    if not isinstance(model, Model | Graph):
+        hint = "; call it to make the network" if callable(model) else ""
+        raise InputError(
+            f"model is {type(model).__name__} {str(model)[:60]!r}: give a torch.nn.Module, a torch.export "
+            f"ExportedProgram or a Graph{hint}"
+        )

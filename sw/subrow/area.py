@@ -80,7 +80,7 @@ def estimate(hw: HwConfig, top: str = "subrow_engine", parameters: Mapping[str, 
     digest = source_digest(sources, commands[0].replace(str(REPO_ROOT), ""), commands[1], version)
 
     def build(part: Path) -> None:
-        script, log = part.with_suffix(".ys"), part.with_suffix(".log")
+        script, log = (part.with_name(part.name + end) for end in (".ys", ".log"))
         part.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         script.write_text("\n".join([*commands, f"tee -q -o {part} stat -json"]) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from subrow.devices import open_device
 from subrow.passes.choose_tile import TileName
 from subrow.report.document import Report, demo_json
 from subrow.report.html import render
-from subrow.report.measure import DENSE, Measurement, accuracy_percent, measure
+from subrow.report.measure import DENSE, Measurement, measure
 from subrow.report.tables import layers_table, programs_table, verdict
 from subrow.spec import hwconfig
 from subrow.spec.errors import InputError
@@ -37,7 +37,7 @@ def losses_note(report: Report) -> str:
     """One sentence on the Programs whose accuracy is more than a point below the dense one of their tile."""
     worse = []
     for m in report.measurements:
-        dense = report.dense(m.tile)
+        dense = report.dense(m)
         if dense and None not in (m.accuracy, dense.accuracy) and dense.accuracy - m.accuracy > 1:  # type: ignore[operator]
             worse.append(f"{m.label} ({m.accuracy:.1f} %)")
     if not worse:
@@ -108,10 +108,10 @@ def run(options: Options, console: Console, out: Console) -> dict[str, Any]:
 
 
 def _float_accuracy(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
-    import torch
+    from models.fashion_mnist import LabelledImages
+    from models.train import accuracy, as_data
 
-    with torch.inference_mode():
-        return accuracy_percent(model(torch.from_numpy(images)).numpy(), labels)
+    return round(accuracy(model, as_data(LabelledImages(images, labels))), 3)
 
 
 def _save_arrays(out: Path, calibration: np.ndarray, images: np.ndarray, labels: np.ndarray) -> None:

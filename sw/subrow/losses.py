@@ -15,7 +15,12 @@ from subrow.ir.weights import Quant, mask_of, real_u
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.interpret import Interpreter
 
-IMAGES = 8  # images that output errors are taken from
+IMAGES = 8  # images that output errors are taken from, if there are as many
+
+
+def images_used(images: NDArray[Any]) -> int:
+    """Images that output errors are taken from."""
+    return min(IMAGES, len(images))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,52 @@ from typing import Any
 import numpy as np
 
 from subrow.console import load_array
+from subrow.ir.graph import Graph, Stage
+from subrow.ir.store import load_graph
 from subrow.spec import hwconfig
 from subrow.spec import program as programs
 from subrow.spec.errors import InputError
 
 RANDOM_IMAGES = 16
+LARGEST = 1e9  # no image holds larger values, and their squares must stay numbers
+
+
+def refuse(options: Mapping[str, object], reason: str) -> None:
+    """Raises InputError when an option that has no effect was given: one that is neither None nor False."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if given:
+        raise InputError(f"{', '.join(given)}: no effect {reason}")
+
+
+@dataclass(frozen=True)
+class Compression:
+    """The options that shape a network's layers, as given: `auto` and None leave the choice to the compiler."""
+
+    density: str | None
+    tile: str
+    linear: bool
+
+    def given(self) -> dict[str, object]:
+        """The options by name; None or False where nothing was chosen."""
+        return {"--density": self.density, "--tile": None if self.tile == "auto" else self.tile,
+                "--linear": self.linear}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a command starts from: a network or a Graph, calibration images, hardware."""
+    """What a command starts from: a network or a Graph, hardware, calibration images (None: nothing to calibrate)."""
 
     model: Any
-    images: np.ndarray
+    images: np.ndarray | None
     hw: hwconfig.HwConfig
+    stage: Stage = "captured"
+
+    @property
+    def calibration(self) -> np.ndarray:
+        """The images. Raises InputError when there are none."""
+        if self.images is None:
+            raise InputError("nothing to calibrate on: give --calibration images.npy")
+        return self.images
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -36,38 +69,76 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def source_of(
-    model: str, hw: str, calibration: Path | None, random_calibration: bool, shape: str | None
-) -> Source:
-    """Load what the options name. Raises SubrowError when something is missing or does not fit."""
-    config = hwconfig.load(hw)
-    given = parse_shape(shape) if shape else None
-    images = load_array(calibration, "calibration") if calibration else None
-    if Path(model).suffix == ".graph":
-        from subrow.ir.store import load_graph
+def hardware(name: str) -> hwconfig.HwConfig:
+    """The HwConfig of an option --hw. Raises SubrowError."""
+    if Path(name).is_dir():
+        known = ", ".join(sorted(p.stem for p in hwconfig.CONFIG_DIR.glob("*.toml")))
+        raise InputError(f"--hw {name!r}: is a folder; give a name ({known}) or the path of a .toml file")
+    return hwconfig.load(name)
 
+
+def source_of(
+    model: str, hw: str, how: Compression, calibration: Path | None, random_calibration: bool, shape: str | None
+) -> Source:
+    """Load what the options name.
+
+    Raises SubrowError when something is missing or does not fit, and when an option would have no effect.
+    """
+    config = hardware(hw)
+    given = parse_shape(shape) if shape else None
+    if calibration:
+        refuse({"--random-calibration": random_calibration}, "together with --calibration")
+    images = _calibration_images(calibration) if calibration else None
+    if Path(model).suffix == ".graph":
         stored = load_graph(model)
         stored.check_hardware(config)
         loaded: Any = stored.graph
-        own: tuple[int, ...] | None = stored.graph.inputs[0].shape
-        if stored.graph.stage == "quantised" and images is None:
-            images = np.zeros((1, *stored.graph.inputs[0].shape), np.float32)  # nothing is left to calibrate
+        own: tuple[int, ...] | None = loaded.inputs[0].shape
+        stage: Stage = loaded.stage
+        _refuse_for_graph(model, stage, how, calibration, random_calibration, shape)
+        if stage == "quantised":
+            return Source(loaded, None, config, stage)
     else:
-        from torch.export import ExportedProgram
-
-        from subrow.frontend.load import input_shape, load_model
-
-        loaded = load_model(model)
-        own = input_shape(loaded) if isinstance(loaded, ExportedProgram) else None
-    wanted = own or given
+        if how.density is None:
+            refuse({"--linear": how.linear}, "without --density: nothing is pruned")
+        stage = "captured"
+        loaded, own = _network(model)
     if images is None:
-        images = _random_images(model, wanted, random_calibration)
+        images = _random_images(model, own or given, random_calibration)
     for name, other in (("--shape", given), (f"model {model}", own)):
         if other is not None and images.shape[1:] != other:
             raise InputError(f"calibration images have shape {images.shape[1:]}, {name} says {other}: must be equal")
+    return Source(loaded, images.astype(np.float32), config, stage)
+
+
+def _network(model: str) -> tuple[Any, tuple[int, ...] | None]:
+    """A network and, where it says so itself, its input's shape."""
+    from subrow.frontend.load import ExportedProgram, input_shape, load_model
+
+    loaded = load_model(model)
+    return loaded, input_shape(loaded) if isinstance(loaded, (ExportedProgram, Graph)) else None
+
+
+def _refuse_for_graph(
+    model: str, stage: Stage, how: Compression, calibration: Path | None, random: bool, shape: str | None
+) -> None:
+    """Raises InputError for options whose work a Graph has behind it."""
+    if stage != "captured":
+        refuse(how.given(), f"on {model}, which is already {'pruned' if stage == 'compressed' else stage}: give them "
+               "to the step that starts from the network")  # fmt: skip
+    if stage == "quantised":
+        behind = {"--calibration": calibration, "--random-calibration": random, "--shape": shape}
+        refuse(behind, f"on {model}, which is already quantised")
+
+
+def _calibration_images(path: Path) -> np.ndarray:
+    images = load_array(path, "calibration")
     if images.ndim not in (2, 4) or not len(images):
-        raise InputError(f"calibration {calibration}: shape {images.shape}, must be N x C x H x W with N >= 1")
-    return Source(loaded, images.astype(np.float32), config)
+        raise InputError(f"calibration {path}: shape {images.shape}, must be N x C x H x W with N >= 1")
+    peak = float(max(-images.min(), images.max())) if images.dtype.kind == "f" else 0.0
+    if peak > LARGEST:
+        raise InputError(f"calibration {path}: holds values up to {peak:.4g}, limit {LARGEST:g}: not images")
+    return images
 
 
 def _random_images(model: str, shape: tuple[int, ...] | None, allowed: bool) -> np.ndarray:
@@ -84,7 +155,7 @@ def _random_images(model: str, shape: tuple[int, ...] | None, allowed: bool) -> 
 def load_program(path: Path, hw: str | None) -> tuple[programs.Program, hwconfig.HwConfig]:
     """A Program and the HwConfig that it was made for; ProgramError when they do not fit."""
     program = programs.load(path)
-    config = hwconfig.load(hw or program.hw_name)
+    config = hardware(hw or program.hw_name)
     program.check_hardware(config)
     return program, config
 
@@ -99,6 +170,8 @@ def load_images(program: programs.Program, paths: list[str], limit: int | None) 
             raise InputError(f"the Program has inputs {', '.join(names)}: give each as name=file.npy")
         if name not in names:
             raise InputError(f"input {name!r}: the Program has {', '.join(names)}")
+        if name in arrays:
+            raise InputError(f"--input {text}: input {name!r} is given twice; give each once")
         array = load_array(Path(path), f"input {name}")
         arrays[name] = array[None] if array.ndim == 3 else array
     missing = [n for n in names if n not in arrays]

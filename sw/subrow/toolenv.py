@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import glob
 import hashlib
 import os
 import platform
@@ -16,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +200,10 @@ def source_digest(files: Iterable[Path], *extra: object) -> str:
 def cached_build(out: Path, digest: str, build: Callable[[Path], None]) -> Path:
     """`out` with the digest in its name, made by `build(temporary path)` unless it exists; returns its path.
 
-    Several processes may ask at once: one builds, the others wait. What an interrupted build leaves is never used.
+    The temporary file exists, empty, when build is called.
+
+    Several processes may ask at once: one builds, the others wait. What an interrupted build leaves is never used:
+    each attempt has a temporary path of its own, because compilers that outlive a killed build still write to theirs.
     The digest is in the name because dlopen goes by name: a library built again under the name of one that the
     process has loaded would silently be the old one.
     """
@@ -206,7 +211,18 @@ def cached_build(out: Path, digest: str, build: Callable[[Path], None]) -> Path:
     if not final.exists():
         with file_lock(final.with_name(final.name + ".lock")):
             if not final.exists():
-                part = final.with_name(final.name + ".part")
-                build(part)
-                os.replace(part, final)
+                _remove_attempts(final)
+                handle, name = tempfile.mkstemp(dir=final.parent, prefix=f"{final.name}.", suffix=".part")
+                os.close(handle)
+                build(Path(name))
+                os.replace(name, final)
     return final
+
+
+def _remove_attempts(final: Path) -> None:
+    """What attempts that failed or were killed have left; their compilers may still be at work there."""
+    for path in final.parent.glob(f"{glob.escape(final.name)}.*.part*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -23,3 +23,8 @@ def broken() -> nn.Module:
 def number() -> int:
     """Not a network."""
     return 7
+
+
+def narrow() -> nn.Module:
+    """Layers that have nothing to prune: the first, one of 4 channels, a linear one."""
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1), nn.Flatten(), nn.Linear(128, 5)).eval()

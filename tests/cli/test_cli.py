@@ -9,17 +9,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from subrow import cli
+import subrow
 from subrow.devices.emulator import Emulator
 from subrow.spec import hwconfig
 from subrow.spec import program as programs
+from subrow.spec.isa import FIELD_BY_NAME
+from tests.cli.conftest import Files, Run
 from tests.cli.nets import small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,65 +28,18 @@ MODEL = "tests.cli.nets:small"
 VERBS = ("prune", "quantize", "compile", "disasm", "verify", "simulate", "report")
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left: exit code and both streams."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command in this process."""
-
-    def call(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["subrow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        streams = capsys.readouterr()
-        return Done(int(stop.value.code or 0), streams.out, streams.err)
-
-    return call
-
-
-@dataclass(frozen=True)
-class Files:
-    """Arrays and a Program that most tests start from."""
-
-    folder: Path
-    images: Path
-    labels: Path
-    program: Path
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    import subrow
-
-    folder = tmp_path_factory.mktemp("cli")
-    result = Files(folder, folder / "images.npy", folder / "labels.npy", folder / "small.subrow")
-    rng = np.random.default_rng(0)
-    images = rng.uniform(0, 1, (6, 8, 8, 8)).astype(np.float32)
-    np.save(result.images, images)
-    np.save(result.labels, rng.integers(0, 5, 6))
-    np.save(folder / "8.npy", np.zeros(8, np.int64))
-    subrow.compile(small(), images, "tiny", "2/8", "f2", images).save(result.program)
-    return result
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_help(verb: str, run: Run) -> None:
     done = run(verb, "--help")
     assert done.code == 0 and "--json" in done.out
+    assert ("[name=]x.npy" in done.out) == (verb in ("verify", "simulate"))
+
+
+def test_help_of_the_command_names_every_exit_code(run: Run) -> None:
+    text = " ".join(run("--help").out.split())
+    for code in ("0 done", "1 the check", "2 usage or input", "3 a needed tool", "70 internal", "130 interrupted"):
+        assert code in text
+    assert all(verb in text for verb in VERBS)
 
 
 # --- what each verb does ------------------------------------------------------------------------------------------
@@ -95,14 +49,15 @@ def test_steps_and_one_compile_give_the_same_program(run: Run, files: Files, tmp
     common = ("--calibration", files.images, "--json")
     pruned, quantised = tmp_path / "p.graph", tmp_path / "q.graph"
     done = run("prune", MODEL, "--density", "2/8", "--tile", "f2", "--out", pruned, *common)
-    assert done.code == 0 and set(done.json) == {"graph", "hw", "layers", "output_error"}
+    assert done.code == 0 and set(done.json) == {"graph", "hw", "layers", "output_error", "images"}
     rows = {row["name"]: row for row in done.json["layers"]}
     assert set(rows["3"]) == {"name", "tile", "density", "weights", "kept", "weight_error"}
     assert rows["3"]["density"] == "2/8" and rows["3"]["kept"] * 4 == rows["3"]["weights"] == 16 * 16 * 16
+    assert done.json["images"] == 6, "as many as there are"
     assert rows["0"]["density"] == "8/8" and rows["0"]["weight_error"] == 0 < rows["3"]["weight_error"]
 
     done = run("quantize", pruned, "--out", quantised, *common)
-    assert done.code == 0 and set(done.json) == {"graph", "hw", "layers", "output_error"}
+    assert done.code == 0 and set(done.json) == {"graph", "hw", "layers", "output_error", "images"}
     for row in done.json["layers"]:
         assert set(row) == {"name", "tile", "density", "weight_error", "output_error"}
         assert 0 < row["weight_error"] < 0.05 and 0 < row["output_error"] < 0.2
@@ -115,6 +70,10 @@ def test_steps_and_one_compile_give_the_same_program(run: Run, files: Files, tmp
         assert set(done.json) == {"program", "digest", "name", "hw", "layers", "weight_bytes", "arena_bytes"}
         program = programs.load(tmp_path / "a.subrow")
         assert done.json["digest"] == program.digest()
+        layers = {row["name"]: row for row in done.json["layers"]}
+        assert set(layers["3"]) == {"name", "kind", "tile", "density", "weight_bytes"}
+        assert [row["density"] for row in layers.values()] == ["8/8", "2/8", "8/8"] and layers["3"]["tile"] == "f2"
+        assert 0 < sum(row["weight_bytes"] for row in layers.values()) <= done.json["weight_bytes"]
         digests.add(tuple(program.weights.tobytes()))
     assert len(digests) == 1
 
@@ -124,7 +83,7 @@ def test_exported_program_needs_no_shape(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "net.subrow"
     done = run("compile", tmp_path / "net.pt2", "--random-calibration", "--out", out)
     assert done.code == 0 and programs.load(out).inputs[0].shape == (8, 8, 8)
-    assert done.out.startswith(str(out))
+    assert f"{out}: " in done.out and re.search(r"│ 3 +│ \w+ +│ +8/8 │ +[\d,]+ │", done.out), done.out
 
 
 def test_random_calibration_of_a_callable_needs_a_shape(run: Run, tmp_path: Path) -> None:
@@ -137,17 +96,42 @@ def test_random_calibration_of_a_callable_needs_a_shape(run: Run, tmp_path: Path
 
 def test_disasm(run: Run, files: Files) -> None:
     done = run("disasm", files.program, "--json")
-    assert done.code == 0 and set(done.json) == {"name", "hw", "instructions"}
+    assert done.code == 0
+    assert set(done.json) == {
+        "name", "hw", "hw_digest", "digest", "memory", "inputs", "outputs", "layers", "instructions",
+    }  # fmt: skip
     assert [i["sub_s"] for i in done.json["instructions"]] == [8, 2, 8]
+    assert all(set(i) == set(FIELD_BY_NAME) for i in done.json["instructions"])
     assert "density 2/8" in run("disasm", files.program).out
+    (x,) = done.json["inputs"]
+    assert set(x) == {"name", "shape", "scale", "offset"} and x["shape"] == [8, 8, 8]
+    layer = done.json["layers"][1]
+    assert (layer["name"], layer["kind"], layer["tile"], layer["density"]) == ("3", "conv", "f2", "2/8")
+    assert (layer["macs"], layer["in_channels"], layer["out_channels"]) == (16 * 16 * 9 * 64, 16, 16)
+
+
+def test_disasm_memory_map(run: Run, files: Files) -> None:
+    """Parts follow one another where the engine reads them; tensors are whole blocks of 8 channels."""
+    made, program = run("disasm", files.program, "--json").json, programs.load(files.program)
+    memory, weights = made["memory"], [layer["weights"] for layer in made["layers"]]
+    assert memory["instructions"] == {"offset": 0, "bytes": 3 * 128}
+    assert memory["weights"] == {"offset": 4096, "bytes": program.weights.size}
+    assert weights[0]["offset"] == 4096 and [layer["instruction_offset"] for layer in made["layers"]] == [0, 128, 256]
+    for one, two in zip(weights, [*weights[1:], {"offset": 4096 + program.weights.size}], strict=True):
+        assert 0 <= two["offset"] - one["offset"] - one["bytes"] < 64
+    sizes = {t["name"]: t["bytes"] for t in memory["arena"]["tensors"]}
+    assert sizes == {"input": 8 * 64, "0": 16 * 64, "3": 16 * 16, "7": 8}
+    assert all(t["offset"] + t["bytes"] <= memory["arena"]["bytes"] for t in memory["arena"]["tensors"])
+    assert made["layers"][1]["input"] == made["layers"][0]["output"] and made["layers"][1]["residual"] is None
 
 
 def test_verify(run: Run, files: Files) -> None:
     done = run("verify", files.program, "--images", 5, "--json")
     assert done.code == 0 and done.json["equal"] is True and done.json["images"] == 5
-    assert set(done.json) == {"program", "device", "images", "equal", "bytes", "layers"}
+    assert set(done.json) == {"program", "device", "images", "equal", "bytes", "saturated", "layers"}
     assert [row["compared"] for row in done.json["layers"]] == [5 * 16 * 64, 5 * 16 * 16, 5 * 8]
-    assert run("verify", files.program, "--input", files.images).code == 0
+    given = run("verify", files.program, "--input", files.images, "--json")
+    assert given.code == 0 and given.json["images"] == 6 and given.json["saturated"]["input"] <= 0.01
 
 
 def lie(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,10 +162,16 @@ def test_simulate(run: Run, files: Files, tmp_path: Path, monkeypatch: pytest.Mo
     out = tmp_path / "y.npy"
     done = run("simulate", files.program, "--input", files.images, "--images", 2, "--output", out, "--json")
     assert done.code == 0 and done.json["bit_exact"] is True and done.json["images"] == 2
-    assert set(done.json) == {"program", "hw", "images", "cycles", "bit_exact", "output", "layers", "origin"}
+    assert set(done.json) == {
+        "program", "hw", "images", "cycles", "bit_exact", "compared", "saturated", "output", "layers", "origin",
+    }  # fmt: skip
+    assert done.json["compared"] == 10 and done.json["saturated"]["input"] <= 0.01
     assert np.load(out).shape == (2, 5, 1, 1)
     layer = done.json["layers"][1]
-    assert set(layer) == {"name", "kind", "tile", "density", "macs", "cycles", "issued_cycles", "bound"}
+    assert set(layer) == {
+        "name", "kind", "tile", "density", "macs", "cycles", "issued_cycles", "utilisation", "bound",
+    }  # fmt: skip
+    assert layer["utilisation"] == pytest.approx(layer["issued_cycles"] / layer["cycles"], abs=1e-4)
     assert layer["density"] == "2/8" and 0 < layer["issued_cycles"] <= layer["cycles"] < done.json["cycles"][0]
     lie(monkeypatch)
     wrong = run("simulate", files.program, "--input", files.images, "--images", 1)
@@ -190,13 +180,33 @@ def test_simulate(run: Run, files: Files, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.verilator
 def test_report(run: Run, files: Files, tmp_path: Path) -> None:
-    done = run("report", files.program, "--input", files.images, "--labels", files.labels, "--out", tmp_path, "--json")
+    """A pruned Program beside its dense one; both files have the same name."""
+    dense = tmp_path / "other" / files.program.name
+    images = np.load(files.images)
+    subrow.compile(small(), images, "tiny", None, "f2", images).save(dense)
+    done = run("report", files.program, dense, "--input", files.images, "--labels", files.labels, "--out", tmp_path,
+               "--json")  # fmt: skip
     assert done.code == 0 and done.json == json.loads((tmp_path / "report.json").read_text())
-    assert set(done.json) == {"hw", "accuracy_unit", "programs", "bit_exact", "tools", "origin"}
-    (program,) = done.json["programs"]
-    assert program["bit_exact"] is True and program["density"] == "2/8" and 0 <= program["accuracy"] <= 100
-    assert set(done.json["origin"].values()) <= {"measured", "simulated", "estimated"}
+    assert set(done.json) == {"hw", "accuracy_unit", "programs", "bit_exact", "compared", "tools", "origin"}
+    program, other = done.json["programs"]
+    assert program["bit_exact"] is True and program["density"] == "2/8" and other["density"] == "dense"
+    right = [run_labels(p, images, np.load(files.labels)) for p in (files.program, dense)]
+    assert [program["accuracy"], other["accuracy"]] == pytest.approx(right, abs=1e-3)
+    assert (program["label"], other["label"]) == (str(files.program), str(dense))
+    assert program["compared"] == 5 and done.json["compared"] == 10
+    for layer, same in zip(program["layers"], other["layers"], strict=True):
+        assert layer["dense_cycles"] == same["cycles"] == same["dense_cycles"]
+        assert layer["utilisation"] == pytest.approx(layer["issued_cycles"] / layer["cycles"], abs=1e-4)
+    assert set(done.json["origin"].values()) == {"measured", "simulated"}
     assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+def run_labels(path: Path, images: np.ndarray, labels: np.ndarray) -> float:
+    """Percent of labels that the emulator finds."""
+    with subrow.open_device("emulator", "tiny") as device:
+        device.load(programs.load(path))
+        found = device.run(images).real().reshape(len(images), -1).argmax(axis=1)
+    return 100 * float((found == labels).mean())
 
 
 # --- errors: exit code 2 and one line -----------------------------------------------------------------------------
@@ -221,33 +231,35 @@ def cases() -> dict[str, tuple[Callable[[Files], list[object]], str]]:
     """Name -> (arguments, what the message must hold)."""
     nan = np.full((1, 8, 8, 8), np.nan, np.float32)
     build = ["compile", MODEL, "--out"]
+    to = ["--out", "x.subrow", "--calibration"]
     return {
         "no-verb": (lambda f: ["fly"], "No such command"),
         "no-argument": (lambda f: ["verify"], "Missing argument"),
-        "no-calibration": (lambda f: [*build, f.folder / "x"], "--calibration images.npy.*--random-calibration"),
-        "no-such-calibration": (lambda f: [*build, f.folder / "x", "--calibration", "none.npy"], "none.npy.*No such"),
-        "nan-calibration": (lambda f: [*build, f.folder / "x", "--calibration", with_array(f, "nan.npy", nan)],
+        "no-calibration": (lambda f: [*build, "x.subrow"], "--calibration images.npy.*--random-calibration"),
+        "no-such-calibration": (lambda f: [*build, "x.subrow", "--calibration", "none.npy"], "none.npy.*No such"),
+        "nan-calibration": (lambda f: [*build, "x.subrow", "--calibration", with_array(f, "nan.npy", nan)],
                             "512 values are NaN"),
-        "not-an-array": (lambda f: [*build, f.folder / "x", "--calibration", f.program], "not a readable .npy"),
-        "shape-against-calibration": (lambda f: [*build, f.folder / "x", "--calibration", f.images, "--shape", "3,8,8"],
+        "not-an-array": (lambda f: [*build, "x.subrow", "--calibration", f.program], "not a readable .npy"),
+        "shape-against-calibration": (lambda f: [*build, "x.subrow", "--calibration", f.images, "--shape", "3,8,8"],
                                       r"\(8, 8, 8\), --shape says \(3, 8, 8\)"),
-        "bad-shape": (lambda f: [*build, f.folder / "x", "--random-calibration", "--shape", "a,b"], "give C,H,W"),
-        "bad-density": (lambda f: [*build, f.folder / "x", "--calibration", f.images, "--density", "9/8"],
+        "bad-shape": (lambda f: [*build, "x.subrow", "--random-calibration", "--shape", "a,b"], "give C,H,W"),
+        "bad-density": (lambda f: [*build, "x.subrow", "--calibration", f.images, "--density", "9/8"],
                         "density 9/8.*1..L"),
-        "bad-tile": (lambda f: [*build, f.folder / "x", "--calibration", f.images, "--tile", "f6"], "'f6'"),
-        "bad-hw": (lambda f: [*build, f.folder / "x", "--calibration", f.images, "--hw", "huge"],
+        "bad-tile": (lambda f: [*build, "x.subrow", "--calibration", f.images, "--tile", "f6"], "'f6'"),
+        "bad-hw": (lambda f: [*build, "x.subrow", "--calibration", f.images, "--hw", "huge"],
                    "'huge'.*known names: .*tiny"),
-        "no-module": (lambda f: ["compile", "nowhere:net", "--out", "x", "--calibration", f.images], "nowhere"),
-        "no-attribute": (lambda f: ["compile", "tests.cli.nets:none", "--out", "x", "--calibration", f.images], "none"),
-        "factory-fails": (lambda f: ["compile", "tests.cli.nets:broken", "--out", "x", "--calibration", f.images],
+        "no-module": (lambda f: ["compile", "nowhere:net", *to, f.images], "nowhere"),
+        "no-attribute": (lambda f: ["compile", "tests.cli.nets:none", *to, f.images], "none"),
+        "factory-fails": (lambda f: ["compile", "tests.cli.nets:broken", *to, f.images],
                           "weights are lost"),
-        "no-network": (lambda f: ["compile", "tests.cli.nets:number", "--out", "x", "--calibration", f.images],
+        "no-network": (lambda f: ["compile", "tests.cli.nets:number", *to, f.images],
                        "gives a int"),
-        "no-colon": (lambda f: ["compile", "vgg", "--out", "x", "--calibration", f.images], "package.module:callable"),
-        "no-pt2": (lambda f: ["compile", "none.pt2", "--out", "x", "--random-calibration"], "none.pt2: no such file"),
-        "not-a-pt2": (lambda f: ["compile", damaged(f, "a.pt2", bytes), "--out", "x", "--random-calibration"],
+        "no-colon": (lambda f: ["compile", "vgg", *to, f.images], "package.module:callable"),
+        "no-pt2": (lambda f: ["compile", "none.pt2", "--out", "x.subrow", "--random-calibration"],
+                   "none.pt2: no such file"),
+        "not-a-pt2": (lambda f: ["compile", damaged(f, "a.pt2", bytes), "--out", "x.subrow", "--random-calibration"],
                       "not a file of torch.export"),
-        "not-a-graph": (lambda f: ["compile", damaged(f, "a.graph", bytes), "--out", "x"], "not a Subrow Graph"),
+        "not-a-graph": (lambda f: ["compile", damaged(f, "a.graph", bytes), "--out", "x.subrow"], "not a Subrow Graph"),
         "no-program": (lambda f: ["verify", "none.subrow"], "none.subrow: cannot read Program: No such file"),
         "corrupt-program": (lambda f: ["verify", damaged(f, "flip.subrow", flipped)], "digest mismatch"),
         "short-program": (lambda f: ["disasm", damaged(f, "cut.subrow", lambda d: d[:900])], "truncated|corrupt"),
@@ -262,17 +274,36 @@ def cases() -> dict[str, tuple[Callable[[Files], list[object]], str]]:
     }  # fmt: skip
 
 
+def left_over(folder: Path) -> list[str]:
+    """Every file and folder below a folder."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
 @pytest.mark.parametrize("name", cases())
-def test_error(name: str, run: Run, files: Files) -> None:
+def test_error(name: str, run: Run, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the command writes
     arguments, message = cases()[name]
     done = run(*arguments(files))
     assert done.code == 2, done
     text = " ".join(done.err.split())
     assert re.search(message, text), text
-    assert "Traceback" not in done.err and not (files.folder / "x").exists()
-    if name not in ("no-verb", "no-argument", "bad-tile"):  # usage errors come in a box
+    assert "Traceback" not in done.err and left_over(tmp_path) == []
+    if name not in ("no-verb", "no-argument", "bad-tile"):  # usage errors show the usage, too
         errors = [line for line in done.err.splitlines() if line.startswith("error:")]
         assert len(errors) == 1 and not done.out
+
+
+def test_left_over_files_are_seen(run: Run, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What test_error looks for is there when a command leaves a part of its output behind."""
+
+    def careless(path: Path, data: bytes) -> None:
+        path.write_bytes(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(programs, "write_atomic", careless)
+    done = run("compile", MODEL, "--calibration", files.images, "--out", "x.subrow")
+    assert done.code == 2 and left_over(tmp_path) == ["x.subrow"]
 
 
 def test_program_of_a_changed_hardware_file_is_refused(run: Run, files: Files, tmp_path: Path) -> None:

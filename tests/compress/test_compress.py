@@ -14,12 +14,12 @@ from subrow.compress.calibrate import activation_scales
 from subrow.compress.execute import as_batch, evaluate, execute, images_at_once
 from subrow.compress.quantise import check_bounds, quantise
 from subrow.compress.recalibrate import recalibrate
-from subrow.compress.srbs import parse_density, project, prunable, prune
+from subrow.compress.srbs import check_prunable, parse_density, project, prunable, prune
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.weights import from_reduction, join_sub_rows, split_sub_rows, to_reduction
 from subrow.spec import hwconfig
-from subrow.spec.errors import ConfigError, QuantisationError
+from subrow.spec.errors import ConfigError, InputError, QuantisationError
 from tests.integer_graph import run_integer
 
 
@@ -122,3 +122,40 @@ def test_evaluation_of_large_maps_is_cut_into_batches() -> None:
     fused = passes.run(graph)
     whole, cut = (activation_scales(fused, as_batch(fused, x), "max", batch=b) for b in (None, 2))
     assert whole == pytest.approx(cut)
+
+
+def test_nothing_to_prune_names_every_layer() -> None:
+    graph, _ = small()
+    check_prunable(graph, (4, 8))
+    with pytest.raises(ConfigError, match="nothing to prune in Sequential: layer 0 is the first.*; layer 3 has 16 "
+                       "input channels, fewer than L = 32; layer 8 has 16"):  # fmt: skip
+        check_prunable(graph, (4, 32))
+    only = capture(nn.Sequential(nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(32, 8)), torch.zeros(1, 8, 2, 2))
+    only = passes.lower_linear(only)
+    with pytest.raises(ConfigError, match=r"layer 2 is linear \(option linear"):
+        check_prunable(only, (4, 8))
+    check_prunable(only, (4, 8), linear=True)
+    net = capture(nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3)), torch.zeros(1, 8, 8, 8))
+    grouped = net.replace({"1": net.node("1").with_attrs(groups=8)})
+    with pytest.raises(ConfigError, match="layer 1 has 8 groups"):
+        check_prunable(grouped, (4, 8))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_images_that_are_no_numbers(value: float) -> None:
+    graph, x = small()
+    x = x.astype(np.float64)
+    x[2, 0, 0, 0] = value
+    with pytest.raises(InputError, match="image 2 holds NaN, infinity or a value too large for float32"):
+        as_batch(graph, x)
+
+
+def test_network_that_gives_no_numbers() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1))
+    net[0].weight.data.fill_(3e38)
+    x = np.ones((5, 3, 4, 4), np.float32)
+    graph = passes.choose_tile(capture(net, x), "f2")
+    with pytest.raises(QuantisationError, match="tensor 0: the network gives inf for calibration images 0..4"):
+        activation_scales(graph, as_batch(graph, x))
+    with pytest.raises(QuantisationError, match="layer 1: its input is NaN, infinite or too large on the calibration"):
+        prune(graph, "4/8", images=x)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from subrow.spec import reference
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
+from subrow.spec.metadata import TILES
 from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 
 M = {0: 2, 1: 2, 2: 4}
@@ -181,7 +182,8 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
         "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
         "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
         "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],
-        "in_row_words": in_cb * shape.w, "in_row_bytes": in_cb * shape.w * lanes, "out_row_bytes": out_cb * int(str(fields["out_w"])) * lanes,
+        "in_row_words": in_cb * shape.w, "in_row_bytes": in_cb * shape.w * lanes,
+        "out_row_bytes": out_cb * int(str(fields["out_w"])) * lanes,
         "res_row_bytes": out_cb * int(str(fields["conv_w"])) * lanes if shape.residual else 0,
         "v_words": v_words, "red_words": red, "v_kstep": red if shape.grouped else 0, "chunk_words": len(words[0]),
         "act_min": 0 if shape.relu else -127, "act_max": 127,
@@ -239,10 +241,18 @@ def program_of(hw: HwConfig, layers: Sequence[Layer]) -> Program:
         at += layer.packed.size
     last = layers[-1].ins
     output = TensorInfo("y", (len(layers[-1].bias), last.out_h, last.out_w), 0.5, source)
-    infos = tuple(LayerInfo(f"layer{i}", "conv", "", (layer.ins.sub_s, hw.sub_row), 0, 0, 0)
-                  for i, layer in enumerate(layers))
+    infos = tuple(_info(f"layer{i}", layer, hw) for i, layer in enumerate(layers))
     return Program("test", hw.name, hw.digest, np.stack(codes), np.concatenate(weights), place, tuple(inputs),
                    (output,), infos)
+
+
+def _info(name: str, layer: Layer, hw: HwConfig) -> LayerInfo:
+    ins, c, k = layer.ins, len(layer.x), len(layer.bias)
+    groups = ins.kgs if ins.v_kstep else 1
+    area = 9 if ins.tile else ins.kernel_h * ins.kernel_w
+    macs = ins.conv_h * ins.conv_w * area * c // groups * k
+    details = {"groups": groups, "weight_bytes": int(layer.packed.size)}
+    return LayerInfo(name, "conv", TILES[ins.tile], (ins.sub_s, hw.sub_row), macs, c, k, details)
 
 
 def feeds_of(layers: Sequence[Layer]) -> dict[str, NDArray[np.int8]]:

@@ -12,7 +12,7 @@ from subrow.devices import hlslib
 from subrow.devices.base import pack_activation, quantise, unpack_activation
 from subrow.devices.emulator import Emulator
 from subrow.spec import hwconfig
-from subrow.spec.errors import DeviceError, InputError, MissingTool, ProgramError
+from subrow.spec.errors import DeviceError, InputError, MissingTool, ProgramError, SubrowError
 from subrow.spec.program import TensorInfo
 from tests.devices.assemble import Layer, M, Shape, change, feeds_of, make_layer, program_of
 
@@ -215,7 +215,7 @@ def test_random_corruption_never_crashes() -> None:
                 codes[0, bit // 8] ^= 1 << bit % 8
             try:
                 emulator.load(dataclasses.replace(program, instructions=codes))
-            except DeviceError:
+            except SubrowError:
                 refused += 1
                 continue
             emulator.run(feeds)
@@ -229,6 +229,26 @@ def test_a_shift_too_large_in_the_weights_is_refused() -> None:
     weights[6] = 63
     with Emulator(hw) as emulator, pytest.raises(DeviceError, match="shift exceeds 47"):
         emulator.load(dataclasses.replace(program, weights=weights))
+
+
+def test_weights_whose_sums_can_overflow_are_refused() -> None:
+    """The sums of docs/numerics.md on the real weights, at the limit of acc_bits and of y_bits."""
+    hw = HW["tiny"]
+    most = (1 << hw.acc_bits - 1) // (hw.u_max * hw.v_max)
+    with Emulator(hw) as emulator:
+        emulator.load(program_of(hw, [make_layer(hw, Shape(tile=0, channels=most, h=1, w=1, extreme=True))]))
+        with pytest.raises(DeviceError, match=r"layer 0 \(layer0\): products can sum to more than acc_bits hold"):
+            emulator.load(program_of(hw, [make_layer(hw, Shape(tile=0, channels=most + 1, h=1, w=1, extreme=True))]))
+        for tile in (0, 1, 2):
+            layer = make_layer(hw, Shape(tile=tile, channels=8, pad=1 if tile else 0, extreme=True))
+            bias = np.abs(layer.bias).max()
+            growth = {0: 1, 1: 9, 2: 361}[tile]  # of the pixel that all taps reach with their largest factors
+            fits = [e for e in range(16) if (8 * hw.u_max * hw.v_max * growth << e) + bias < 1 << hw.y_bits - 1]
+            emulator.load(change(program_of(hw, [layer]), 0, em=(max(fits),) * 36))
+            if tile:
+                assert max(fits) < 15
+                with pytest.raises(DeviceError, match="outputs can reach more than y_bits hold"):
+                    emulator.load(change(program_of(hw, [layer]), 0, em=(max(fits) + 1,) * 36))
 
 
 def test_program_for_other_hardware_or_bad_tensors() -> None:

@@ -58,7 +58,7 @@ def test_damage_is_refused(tmp_path: Path) -> None:
         ("cut", data[:-100], "not a Subrow Graph"),
         ("empty", b"", "not a Subrow Graph"),
         ("other", save({"a": np.zeros(3, np.uint8)}, {"x": "y"}), "not a Subrow Graph"),
-        ("version", data.replace(b'\\"format_version\\": 1', b'\\"format_version\\": 9'), "Graph format 9"),
+        ("version", data.replace(b'\\"format_version\\": 2', b'\\"format_version\\": 9'), "Graph format 9"),
     ):  # fmt: skip
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ProgramError, match=message):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from subrow.devices import open_device
-from subrow.report.verify import random_inputs, verify
+from subrow.report.verify import BATCH, as_inputs, random_batches, random_inputs, verify, verify_batches
 from subrow.spec import hwconfig, reference
+from subrow.spec.errors import InputError
 from tests.devices.assemble import Shape, make_layer, program_of
 
 SHAPES = (
@@ -51,3 +52,39 @@ def test_random_images_reach_the_extremes() -> None:
     x = random_inputs(program, 4, 1)["x"]
     assert x.min() == -127 and set(np.unique(x[3])) == {-127, 127}
     np.testing.assert_array_equal(x, random_inputs(program, 4, 1)["x"])
+
+
+def test_many_images_are_held_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of images go on from batch to batch, and no batch is larger than BATCH."""
+    hw, honest, count = hwconfig.load("tiny"), reference.layer, 2 * BATCH + 3
+    calls = iter(range(10**6))
+
+    def wrong(ins: object, *arguments: object) -> np.ndarray:
+        y = honest(ins, *arguments)  # type: ignore[arg-type]
+        if next(calls) == BATCH + 1:
+            y[0, 0, 0] ^= 1
+        return y
+
+    monkeypatch.setattr(reference, "layer", wrong)
+    program = program_of(hw, [make_layer(hw, SHAPES[0], 1)])
+    batches = list(random_batches(program, count, 1))
+    assert [len(b["x"]) for b in batches] == [BATCH, BATCH, 3]
+    done: list[int] = []
+    with open_device("emulator", hw) as device:
+        (check,) = verify_batches(program, device, batches, lambda name, images: done.append(images))
+    assert done == [BATCH, BATCH, 3] and check.compared == count * 16 * 120 and check.different == 1
+    assert check.first is not None and check.first.startswith(f"image {BATCH + 1}, channel 0, row 0, column 0: ")
+
+
+def test_batches_are_made_when_they_are_needed() -> None:
+    """A number of images that no memory could hold starts at once."""
+    hw = hwconfig.load("tiny")
+    program = program_of(hw, [make_layer(hw, SHAPES[0], 1)])
+    assert len(next(random_batches(program, 10**15, 1))["x"]) == BATCH
+
+
+def test_inputs_need_equal_numbers_of_images() -> None:
+    hw = hwconfig.load("tiny")
+    program = program_of(hw, [make_layer(hw, SHAPES[0], 1)])
+    with pytest.raises(InputError, match="images per input .*'x': 0.*at least 1"):
+        as_inputs(program, {"x": np.zeros((0, *program.inputs[0].shape), np.int8)})

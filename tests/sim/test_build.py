@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,8 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_bench_builds_once_and_passes(source: Path, tmp_path: Path) -> None:
+def test_bench_builds_once_and_passes(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "of the caller"))  # must not hide the bench
     bench = build_bench("counter", [source], {"Width": 4}, tmp_path / "build")
     binary = bench.directory / "counter"
     first = binary.stat().st_mtime_ns
@@ -154,6 +156,22 @@ def test_two_processes_may_ask_for_one_library(source: Path, tmp_path: Path) -> 
     arguments = (str(source), str(tmp_path / "harness.cpp"), str(tmp_path / "libshared.so"))
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert pool.map(_ask, [arguments] * 2, chunksize=1) == [5, 5]
+
+
+def test_a_killed_build_is_made_again(source: Path, tmp_path: Path) -> None:
+    """Killed with Verilator or g++ at work: nothing has the library's name, and the next call builds it."""
+    arguments = (str(source), str(tmp_path / "harness.cpp"), str(tmp_path / "libkilled.so"))
+    process = multiprocessing.get_context("spawn").Process(target=_ask, args=(arguments,))
+    process.start()
+    end = time.monotonic() + 120
+    while not any(p.stat().st_size for p in tmp_path.glob("libkilled*.part.obj/build.log")):
+        assert process.is_alive() and time.monotonic() < end
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert not list(tmp_path.glob("libkilled-*.so"))
+    assert _ask(arguments) == 5
+    assert len(list(tmp_path.glob("libkilled-*.so"))) == 1
 
 
 def test_port_names(source: Path) -> None:

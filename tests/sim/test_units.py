@@ -6,6 +6,8 @@ the unit's buffers; the other sides and HwConfigs are `slow`.
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from sim.common.build import BenchFailed
@@ -81,3 +83,17 @@ def test_arb2(run) -> None:
 @pytest.mark.parametrize("width", [8, pytest.param(64, marks=slow)])
 def test_ctrl(width: int, run) -> None:
     run("ctrl", Options(CONFIGS["small8"], params={"WeightBytes": width, "Units": 3}))
+
+
+@pytest.mark.parametrize(("module", "options", "message"), [
+    ("block_iter", Options(CONFIGS["small8"], rounds=0, corrupt=True), r"iy0 = -?[0-9]+, want"),
+    ("axi_read", Options(params={"DataBytes": 8, "BurstBeats": 16}, rounds=0, corrupt=True), "word at 0x"),
+    ("axi_write", Options(params={"DataBytes": 16, "BurstBeats": 4}, rounds=0, corrupt=True), "memory differs"),
+    ("arb2", Options(params={"DataBytes": 8}, rounds=0, corrupt=True), "word of [ab]"),
+    ("ctrl", Options(CONFIGS["small8"], params={"WeightBytes": 8, "Units": 3}, rounds=0, corrupt=True),
+     "record read_bytes = "),
+], ids=("block_iter", "axi_read", "axi_write", "arb2", "ctrl"))
+def test_a_corrupted_expectation_fails(module: str, options: Options, message: str, run) -> None:
+    """Modules without an HLS function: what their benches expect is wrong in one value."""
+    with pytest.raises(BenchFailed, match=message):
+        run(module, dataclasses.replace(options, stalls=("none",)))

@@ -8,15 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from subrow.compress.execute import evaluate, images_at_once, windows
+from subrow.compress.execute import evaluate, images_at_once, padded, windows
 from subrow.ir.graph import Graph, Node
 from subrow.ir.weights import tile_kind
+from subrow.spec.errors import QuantisationError
 from subrow.spec.formats import clamp, round_shift, signed_max
 from subrow.spec.winograd import TileKind
 
 Method = Literal["mse", "percentile", "max"]
+_MOVES = ("max_pool", "upsample", "concat")
 _SAMPLES = 50_000  # values of one tensor from one batch
 _WINDOWS = 1_000  # windows of one layer
 
@@ -26,7 +27,10 @@ def activation_scales(
 ) -> dict[str, float]:
     """Real value of one activation step for every tensor of a fused Graph; outputs use their whole range.
 
-    batch: images evaluated together; default as many as memory allows, at most 32.
+    A node's own `out_scale` stands. Tensors whose integers are moved and never rescaled share a scale, the largest of
+    theirs: what max_pool and upsample read and write, and all that a concat reads and writes.
+    batch: images evaluated together; default as many as memory allows, at most 32. Raises QuantisationError, naming
+    the tensor, when the network gives NaN or infinity for the images.
     """
     batch = batch or images_at_once(graph)
     names = [n.name for n in graph if n.op != "output"]
@@ -37,14 +41,31 @@ def activation_scales(
         tensors = evaluate(graph, images[start : start + batch])
         for name in names:
             flat = tensors[name].flatten()
-            peaks[name] = max(peaks[name], float(flat.abs().max()))
+            peak = float(flat.abs().max())
+            if not np.isfinite(peak):
+                raise QuantisationError(
+                    f"tensor {name}: the network gives {peak} for calibration images "
+                    f"{start}..{min(start + batch, len(images)) - 1}; "
+                    "give images like those it was trained on, or check its weights"
+                )
+            peaks[name] = max(peaks[name], peak)
             samples[name].append(flat[:: max(1, len(flat) // _SAMPLES)].numpy())
     scales = {}
     for name in names:
         values = np.abs(np.concatenate(samples[name])).astype(np.float64)
         limit = clip_limit(values, peaks[name], "max" if name in final else method, percentile)
-        scales[name] = max(limit, 1e-12) / signed_max(8)
-    return scales
+        scales[name] = graph.node(name).attrs.get("out_scale") or max(limit, 1e-12) / signed_max(8)
+    return _shared(graph, scales)
+
+
+def _shared(graph: Graph, scales: dict[str, float]) -> dict[str, float]:
+    """The largest scale of each set of tensors that must have the same."""
+    sets: dict[str, set[str]] = {name: {name} for name in scales}
+    for node in graph:
+        if node.op in _MOVES:
+            joined = set().union(*(sets[name] for name in (node.name, *node.inputs)))
+            sets.update(dict.fromkeys(joined, joined))
+    return {name: max(scales[other] for other in sets[name]) for name in scales}
 
 
 def clip_limit(values: NDArray[np.float64], peak: float, method: Method, percentile: float = 99.99) -> float:
@@ -63,9 +84,7 @@ def clip_limit(values: NDArray[np.float64], peak: float, method: Method, percent
 
 def window_values(node: Node, x: Tensor, scale: float) -> NDArray[np.int64]:
     """Integer B^T x B of a sample of a Winograd layer's windows, [taps, C, windows]."""
-    top, left, bottom, right = node.attrs["pad"]
-    q = torch.clamp(torch.round(x / scale), -127, 127)
-    q = functional.pad(q, (left, right, top, bottom))
+    q = padded(node, torch.clamp(torch.round(x / scale), -127, 127))
     v = windows(tile_kind(node), q, q.shape[2] - 2, q.shape[3] - 2)
     return v[:, :, :: max(1, v.shape[2] // _WINDOWS)].numpy().astype(np.int64)
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from subrow.compress.execute import evaluate, images_at_once, windows
-from subrow.ir.graph import Graph, Node, as_float32
+from subrow.compress.execute import evaluate, images_at_once, padded, windows
+from subrow.ir.graph import Graph, Node, as_float32, pair
 from subrow.ir.weights import real_u, reduction_order, tile_kind
+from subrow.spec.errors import QuantisationError
 from subrow.spec.winograd import TileKind, as_float, tap_order
 from subrow.spec.winograd import tile as tile_of
 
@@ -73,13 +74,12 @@ def sub_row_lengths(node: Node, sub_row: int) -> list[int]:
 
 def features(node: Node, x: Tensor, sub_row: int) -> NDArray[np.float32]:
     """What the weights u [taps, K, C'] multiply: [taps, C', windows]."""
-    top, left, bottom, right = node.attrs["pad"]
-    x = functional.pad(x, (left, right, top, bottom))
+    x = padded(node, x)
     kind = tile_kind(node)
     if kind is not TileKind.DIRECT:
         return windows(kind, x, x.shape[2] - 2, x.shape[3] - 2).numpy()
     _, channels, kh, kw = node.params["weight"].shape
-    flat = functional.unfold(x, (kh, kw), stride=node.attrs["stride"])  # N, C * kh * kw, positions
+    flat = functional.unfold(x, (kh, kw), stride=pair(node.attrs["stride"]))  # N, C * kh * kw, positions
     order = torch.from_numpy(reduction_order(channels, (kh, kw), sub_row))
     return flat[:, order].permute(1, 0, 2).reshape(1, len(order), -1).numpy()
 
@@ -143,6 +143,12 @@ def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, in
             for part, total in zip(layout[node.name], moments[node.name], strict=True):
                 f = v[part.taps, part.columns]
                 total += (f @ f.T) * share[part.taps][:, part.taps]
+    for node in nodes:
+        if not all(np.isfinite(total).all() for total in moments[node.name]):
+            raise QuantisationError(
+                f"layer {node.name}: its input is NaN, infinite or too large on the calibration images; give images "
+                "like those the network was trained on, or check its weights"
+            )
     return graph.replace({n.name: _prune(n, density, layout[n.name], moments[n.name]) for n in nodes})
 
 

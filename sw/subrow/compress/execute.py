@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from subrow.ir.graph import Graph, Node
+from subrow.ir.graph import ACTIVATIONS, Graph, Node, pads, pair
 from subrow.ir.weights import from_reduction, tile_kind
 from subrow.spec.errors import InputError
 from subrow.spec.winograd import TileKind, as_float, tap_order
@@ -31,7 +31,10 @@ def execute(graph: Graph, images: NDArray[Any] | Tensor, all_tensors: bool = Fal
 
 
 def as_batch(graph: Graph, images: NDArray[Any] | Tensor) -> Tensor:
-    """images as a float32 batch of the Graph's only input; InputError when the shape does not fit."""
+    """images as a float32 batch of the Graph's only input.
+
+    Raises InputError when the shape does not fit, or a value is NaN, infinite or too large for float32.
+    """
     if len(graph.inputs) != 1:
         raise InputError(f"Graph {graph.name} has {len(graph.inputs)} inputs; calibration images feed exactly one")
     batch = torch.as_tensor(np.asarray(images), dtype=torch.float32)
@@ -40,6 +43,10 @@ def as_batch(graph: Graph, images: NDArray[Any] | Tensor) -> Tensor:
         batch = batch[:, :, None, None]
     if tuple(batch.shape[1:]) != shape or not len(batch):
         raise InputError(f"Graph {graph.name}: images of shape {tuple(batch.shape)}, must be N >= 1 x {shape}")
+    whole = torch.isfinite(batch).flatten(1).all(1)
+    if not bool(whole.all()):
+        image = int(torch.nonzero(~whole)[0])
+        raise InputError(f"Graph {graph.name}: image {image} holds NaN, infinity or a value too large for float32")
     return batch
 
 
@@ -78,8 +85,7 @@ def _param(node: Node, name: str) -> Tensor | None:
 
 
 def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
-    top, left, bottom, right = node.attrs["pad"]
-    x = functional.pad(inputs[0], (left, right, top, bottom))
+    x = padded(node, inputs[0])
     bias = _param(node, "bias")
     if "u" in node.params and tile_kind(node) is not TileKind.DIRECT:
         y = _winograd(tile_kind(node), x, node.params["u"])
@@ -89,10 +95,36 @@ def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
         if "u" in node.params:
             weight = from_reduction(node.params["u"], weight.shape, node.attrs["density"][1])
         w = torch.from_numpy(np.array(weight, dtype=np.float32))
-        y = functional.conv2d(x, w, bias, stride=node.attrs["stride"], groups=node.attrs["groups"])
+        y = functional.conv2d(x, w, bias, stride=pair(node.attrs["stride"]), groups=node.attrs["groups"])
     y = y + inputs[1] if len(inputs) == 2 else y
-    y = functional.relu(y) if node.attrs.get("relu") else y
+    y = _activation(node.attrs["act"], node, y) if "act" in node.attrs else y
     return functional.max_pool2d(y, 2) if node.attrs.get("pool") else y
+
+
+def padded(node: Node, x: Tensor, value: float = 0.0) -> Tensor:
+    """x [N, C, H, W] with the node's border around it."""
+    top, left, bottom, right = pads(node)
+    return functional.pad(x, (left, right, top, bottom), value=value)
+
+
+def _activation(act: str, node: Node, x: Tensor) -> Tensor:
+    if act == "leaky":
+        return functional.leaky_relu(x, float(node.attrs["slope"]))
+    return functional.relu6(x) if act == "relu6" else functional.relu(x)
+
+
+def _max_pool(node: Node, inputs: list[Tensor]) -> Tensor:
+    x = padded(node, inputs[0], -torch.inf)
+    return functional.max_pool2d(x, pair(node.attrs["kernel"]), pair(node.attrs["stride"]))
+
+
+def _avg_pool(node: Node, inputs: list[Tensor]) -> Tensor:
+    """Mean of each window; without count_include_pad over the pixels inside the map alone."""
+    kernel, stride = pair(node.attrs["kernel"]), pair(node.attrs["stride"])
+    y = functional.avg_pool2d(padded(node, inputs[0]), kernel, stride)
+    if node.attrs["count_include_pad"]:
+        return y
+    return y / functional.avg_pool2d(padded(node, torch.ones_like(inputs[0][:1, :1])), kernel, stride)
 
 
 @cache
@@ -133,9 +165,12 @@ _OPS: dict[str, Callable[[Node, list[Tensor]], Tensor]] = {
     "conv": _conv,
     "linear": lambda n, i: functional.linear(i[0], torch.from_numpy(np.array(n.params["weight"])), _param(n, "bias")),
     "batch_norm": _batch_norm,
-    "relu": lambda n, i: functional.relu(i[0]),
-    "max_pool": lambda n, i: functional.max_pool2d(i[0], 2),
+    **{op: lambda n, i: _activation(ACTIVATIONS[n.op], n, i[0]) for op in ACTIVATIONS},
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
     "global_avg_pool": lambda n, i: i[0].mean((2, 3), keepdim=True),
+    "upsample": lambda n, i: functional.interpolate(i[0], scale_factor=n.attrs["factor"], mode="nearest"),
+    "concat": lambda n, i: torch.cat(i, dim=1),
     "add": lambda n, i: i[0] + i[1],
     "flatten": lambda n, i: i[0].flatten(1),
     "output": lambda n, i: i[0],

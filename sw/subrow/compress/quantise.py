@@ -247,14 +247,22 @@ def _finish(
         )
     fixed = [scale_to_fixed(float(r / scale[1])) for r in real_y]
     res = scale_to_fixed(scales[node.inputs[1]] / scale[1]) if len(node.inputs) == 2 else (0, 0)
+    low, high = activation_limits(node.attrs.get("act"), scale[1])
     quant = Quant(
         in_scale=scale[0], out_scale=scale[1], u=w.u, bias=bias_int.astype(np.int64),
         mult=np.array([m for m, _ in fixed], np.int64), shift=np.array([s for _, s in fixed], np.int64),
         ev=tuple(map(int, ev)), em=tuple(map(int, em)), res_mult=res[0], res_shift=res[1],
-        act_min=0 if node.attrs.get("relu") else -signed_max(8), act_max=signed_max(8), sub_row=hw.sub_row,
+        act_min=low, act_max=high, sub_row=hw.sub_row,
     )  # fmt: skip
     check_bounds(node, quant, hw)
     return quant
+
+
+def activation_limits(act: str | None, out_scale: float) -> tuple[int, int]:
+    """Clamps in output steps; those of a leaky ReLU are the whole range, its slope is not among them."""
+    top = signed_max(8)
+    high = min(top, max(1, round(6 / out_scale))) if act == "relu6" else top
+    return (0 if act in ("relu", "relu6") else -top), high
 
 
 def check_bounds(node: Node, quant: Quant, hw: HwConfig) -> None:
@@ -277,4 +285,6 @@ def check_bounds(node: Node, quant: Quant, hw: HwConfig) -> None:
         raise QuantisationError(f"layer {node.name}: weight {np.abs(quant.u).max()} exceeds u_bits = {hw.u_bits}")
 
 
-__all__ = ["Quant", "Weights", "check_bounds", "exact_f2", "fit", "quantise", "to_reduction", "y_bounds"]
+__all__ = [
+    "Quant", "Weights", "activation_limits", "check_bounds", "exact_f2", "fit", "quantise", "to_reduction", "y_bounds",
+]  # fmt: skip

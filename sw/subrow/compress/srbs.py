@@ -49,12 +49,37 @@ def _below_zero(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def prunable(graph: Graph, sub_row: int, linear: bool = False) -> tuple[str, ...]:
     """Names of the layers to prune: not the first, none with fewer than L channels or grouped, linear only if asked."""
-    convs = [n for n in graph if n.op == "conv"]
-    return tuple(
-        n.name
-        for n in convs[1:]
-        if n.attrs["groups"] == 1 and n.params["weight"].shape[1] >= sub_row and (linear or not n.attrs.get("linear"))
-    )
+    return tuple(n.name for i, n in enumerate(_convs(graph)) if _obstacle(n, i, sub_row, linear) is None)
+
+
+def check_prunable(graph: Graph, density: Density, linear: bool = False) -> None:
+    """Raises ConfigError, with the reason of every layer, when a density would change nothing."""
+    s, sub_row = density
+    found = [(n.name, _obstacle(n, i, sub_row, linear)) for i, n in enumerate(_convs(graph))]
+    reasons = [f"layer {name} {reason}" for name, reason in found if reason is not None]
+    if len(reasons) == len(found):
+        raise ConfigError(
+            f"density {s}/{sub_row}: nothing to prune in {graph.name}: {'; '.join(reasons)}; compile it without a "
+            "density"
+        )
+
+
+def _convs(graph: Graph) -> list[Node]:
+    return [n for n in graph if n.op == "conv"]
+
+
+def _obstacle(node: Node, place: int, sub_row: int, linear: bool) -> str | None:
+    """Why a layer is not pruned, or None."""
+    channels = node.params["weight"].shape[1]
+    if place == 0:
+        return "is the first, which is never pruned"
+    if node.attrs["groups"] != 1:
+        return f"has {node.attrs['groups']} groups, only layers with one are pruned"
+    if channels < sub_row:
+        return f"has {channels} input channels, fewer than L = {sub_row}"
+    if node.attrs.get("linear") and not linear:
+        return "is linear (option linear prunes those, too)"
+    return None
 
 
 def prune(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +12,18 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subrow.spec.errors import DeviceError, InputError, ProgramError
+from subrow.devices.hlslib import STATUS_LAYER_SHIFT, library
+from subrow.spec.errors import DeviceError, InputError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import Program, TensorInfo
+from subrow.spec.program_check import check_structure, check_tensors, check_weights
 
 Int8Array = NDArray[np.int8]
+SATURATION_LIMIT = 0.01  # share of saturated values above which a caller is told
+
+
+class SaturationWarning(UserWarning):
+    """Images hold values that their Program cannot represent."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,46 @@ def quantise(x: ArrayLike, info: TensorInfo) -> Int8Array:
     return np.clip(np.floor(real / info.scale + 0.5), -127, 127).astype(np.int8)
 
 
+@dataclass(frozen=True)
+class Saturation:
+    """How many of an input's values lie beyond the +-127 steps of its int8 format, in real numbers."""
+
+    name: str
+    saturated: int
+    values: int
+    lowest: float
+    highest: float
+    limit: float  # the largest magnitude that the format represents
+
+    @property
+    def share(self) -> float:
+        """Saturated values of all, 0 to 1."""
+        return self.saturated / self.values if self.values else 0.0
+
+    @property
+    def excessive(self) -> bool:
+        """Whether more than SATURATION_LIMIT of the values saturate."""
+        return self.share > SATURATION_LIMIT
+
+    def __str__(self) -> str:
+        return (
+            f"input {self.name}: {100 * self.share:.1f} % of the values saturate: they lie in {self.lowest:.4g}.."
+            f"{self.highest:.4g}, the Program represents {-self.limit:.4g}..{self.limit:.4g}; scale the images like "
+            "those of the calibration, or calibrate again"
+        )
+
+
+def saturation(x: ArrayLike, info: TensorInfo) -> Saturation:
+    """What `quantise` would clamp; int8 arrays are integers already and never saturate."""
+    array = np.asarray(x)
+    real = array.astype(np.float64) * (info.scale if array.dtype == np.int8 else 1.0)
+    low, high = (float(real.min()), float(real.max())) if real.size else (0.0, 0.0)
+    beyond = 0
+    if array.dtype != np.int8 and max(-low, high) > 127 * info.scale:
+        beyond = int((np.abs(np.floor(real / info.scale + 0.5)) > 127).sum())
+    return Saturation(info.name, beyond, real.size, low, high, 127 * info.scale)
+
+
 def pack_activation(x: Int8Array, sub_row: int) -> Int8Array:
     """[..., C, H, W] -> memory layout [..., H, ceil(C / L), W, L]; channels beyond C are 0."""
     *lead, c, h, w = x.shape
@@ -85,27 +133,48 @@ def unpack_activation(data: NDArray[np.generic], shape: tuple[int, int, int], su
 
 
 def tensor_bytes(info: TensorInfo, sub_row: int) -> int:
-    """Bytes that a tensor takes in the arena."""
+    """Bytes of a tensor's words."""
     c, h, w = info.shape
     return h * -(-c // sub_row) * w * sub_row
+
+
+def read_tensor(arena: NDArray[np.generic], info: TensorInfo, sub_row: int) -> Int8Array:
+    """int8 [C, H, W] of a tensor that the Program's checks have found inside the arena."""
+    h = info.shape[1]
+    used = tensor_bytes(info, sub_row) // h
+    rows = np.lib.stride_tricks.as_strided(arena[info.offset :], (h, used), (info.row_bytes or used, 1))
+    return unpack_activation(np.ascontiguousarray(rows).ravel(), info.shape, sub_row)
 
 
 class Device(ABC):
     """Runs Programs of one HwConfig. Use as a context manager, or call `close`.
 
-    `load` raises ProgramError when the Program is for other hardware or inconsistent, DeviceError when an instruction
-    exceeds a limit; `run` raises InputError for bad input and DeviceError when the device fails.
+    `run` raises InputError for bad input and DeviceError when the device fails. check_limits False: any instruction is
+    loaded, as tests of the hardware's own error handling need it.
     """
 
     name: str
 
-    def __init__(self, hw: HwConfig) -> None:
+    def __init__(self, hw: HwConfig, *, check_limits: bool = True) -> None:
         self.hw = hw
+        self._check_limits = check_limits
         self._program: Program | None = None
+        self._told: Program | None = None  # whose user knows that images saturate
+
+    def load(self, program: Program) -> None:
+        """Check a Program, then make it the one that `run` runs.
+
+        Raises ProgramError when it is for other hardware or contradicts itself, DeviceError, naming the layer, when an
+        instruction exceeds a limit of docs/hardware.md, MissingTool without g++. The Program before then stays.
+        """
+        self.check_program(program)
+        self.close()
+        self._place(program)
+        self._program = program
 
     @abstractmethod
-    def load(self, program: Program) -> None:
-        """Make a Program the one that `run` runs."""
+    def _place(self, program: Program) -> None:
+        """Put a Program that has been checked into the device."""
 
     @abstractmethod
     def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
@@ -130,22 +199,37 @@ class Device(ABC):
         return self._program
 
     def check_program(self, program: Program) -> None:
-        """Raises ProgramError unless the Program is for this hardware and its tensors lie inside its arena."""
+        """Raises what `load` raises for a Program that must not run here."""
+        if not isinstance(program, Program):
+            raise InputError(
+                f"{self.name}: load takes a Program, not {type(program).__name__} {str(program)[:60]!r}; "
+                "subrow.compile makes one, subrow.spec.program.load(path) reads one"
+            )
         program.check_hardware(self.hw)
-        for info in (*program.inputs, *program.outputs):
-            if min(info.shape) < 1 or info.scale <= 0 or not np.isfinite(info.scale):
-                raise ProgramError(
-                    f"Program {program.name}: tensor {info.name}: shape {info.shape}, scale {info.scale}"
-                )
-            end = info.offset + tensor_bytes(info, self.hw.sub_row)
-            if info.offset < 0 or end > program.arena_bytes:
-                raise ProgramError(
-                    f"Program {program.name}: tensor {info.name} takes arena bytes {info.offset}..{end}, "
-                    f"the arena has {program.arena_bytes}"
-                )
+        check_tensors(program, self.hw.sub_row)
+        if not self._check_limits:
+            return
+        image = program.image()
+        status = library(self.hw).check(image.ctypes.data, image.size, program.arena_bytes, len(program.layers))
+        self._check_status(program, status)
+        check_structure(program, whole=False)
+        check_weights(program, self.hw)
+
+    def _check_status(self, program: Program, status: int) -> None:
+        """Raises DeviceError for a status of hw/hls/capi.h that is not 0."""
+        if status:
+            layer = status >> STATUS_LAYER_SHIFT
+            name = program.layers[layer].name if layer < len(program.layers) else "?"
+            raise DeviceError(
+                f"{self.name}: Program {program.name}, layer {layer} ({name}): {library(self.hw).text(status)} "
+                f"(HwConfig {self.hw.name}); compile the network again"
+            )
 
     def quantised_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Int8Array]:
-        """int8 [N, C, H, W] by input name, all with the same N >= 1."""
+        """int8 [N, C, H, W] by input name, all with the same N >= 1.
+
+        Gives one SaturationWarning for each loaded Program when more than SATURATION_LIMIT of an input is clamped.
+        """
         infos = self.program.inputs
         if not isinstance(x, Mapping):
             if len(infos) != 1:
@@ -157,4 +241,9 @@ class Device(ABC):
         counts = {name: len(a) for name, a in result.items()}
         if len(set(counts.values())) != 1 or not next(iter(counts.values())):
             raise InputError(f"images per input {counts}: must be equal and at least 1")
+        if self._told is not self._program:
+            found = [s for i in infos if (s := saturation(x[i.name], i)).excessive]
+            for item in found:
+                warnings.warn(str(item), SaturationWarning, stacklevel=3)
+            self._told = self._program if found else self._told
         return result

@@ -9,14 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, tensor_bytes, unpack_activation
+from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, read_tensor
 from subrow.devices.hlslib import HlsLibrary, library
-from subrow.spec.errors import DeviceError, ProgramError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import RECORD_FIELDS
 from subrow.spec.program import Program
-
-STATUS_LAYER_SHIFT = 8
 
 
 class Emulator(Device):
@@ -30,23 +27,8 @@ class Emulator(Device):
         self._threads = threads or len(os.sched_getaffinity(0))
         self._image: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
-    def load(self, program: Program) -> None:
-        """Checks every instruction against the limits of docs/hardware.md; see Device."""
-        self.check_program(program)
-        if program.arena_bytes >= 1 << 33:
-            raise ProgramError(f"Program {program.name}: arena of {program.arena_bytes} bytes, offsets have 32 bits")
-        image = program.image()
-        self._check(program, self._lib.check(image.ctypes.data, image.size, program.arena_bytes, len(program.layers)))
-        self._program, self._image = program, image
-
-    def _check(self, program: Program, status: int) -> None:
-        if status:
-            layer = status >> STATUS_LAYER_SHIFT
-            name = program.layers[layer].name if layer < len(program.layers) else "?"
-            raise DeviceError(
-                f"{self.name}: Program {program.name}, layer {layer} ({name}): {self._lib.text(status)} "
-                f"(HwConfig {self.hw.name}); compile the network again"
-            )
+    def _place(self, program: Program) -> None:
+        self._image = program.image()
 
     def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
         program = self.program
@@ -80,8 +62,7 @@ class Emulator(Device):
                 arena[info.offset : info.offset + data.size] = data
             status = self._lib.run(self._image.ctypes.data, self._image.size, arena.ctypes.data, arena.size, layers,
                                    records.ctypes.data)
-            self._check(program, status)
+            self._check_status(program, status)
             for info in program.outputs:
-                data = arena[info.offset : info.offset + tensor_bytes(info, lanes)]
-                outputs[info.name][i] = unpack_activation(data, info.shape, lanes)
+                outputs[info.name][i] = read_tensor(arena, info, lanes)
         return records

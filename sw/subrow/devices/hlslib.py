@@ -23,6 +23,7 @@ AP_FLAGS = (  # the vendor's headers are slow and warn; the optimiser must not s
     "-DSUBROW_AP_TYPES",
 )
 
+STATUS_LAYER_SHIFT = 8  # of a status that `run` or `check` returns: code | layer << 8
 U32, U64, BYTES = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
 SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "config_hash": (U32, []),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subrow.devices import simlib
-from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, tensor_bytes, unpack_activation
+from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, read_tensor
 from subrow.spec import isa
 from subrow.spec.errors import DeviceError
 from subrow.spec.hwconfig import HwConfig
@@ -29,6 +29,7 @@ class Verilator(Device):
 
     watchdog: cycles without progress after which the engine stops with an error. stalls: (seed, probability) of
     refusing a handshake on any AXI channel. trace: file for VCD waves. progress: called with (cycles, layer).
+    check_limits: see Device.
     """
 
     name = "verilator"
@@ -41,21 +42,19 @@ class Verilator(Device):
         stalls: tuple[int, float] | None = None,
         trace: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
+        check_limits: bool = True,
     ) -> None:
-        super().__init__(hw)
+        super().__init__(hw, check_limits=check_limits)
         self._watchdog, self._stalls, self._trace, self._progress = watchdog, stalls, trace, progress
         self._chip: simlib.Chip | None = None
 
-    def load(self, program: Program) -> None:
-        """Put a Program into the memory of a fresh engine. Raises ProgramError when it is for another HwConfig."""
-        self.check_program(program)
-        self.close()
+    def _place(self, program: Program) -> None:
+        """A fresh engine, with the Program in its memory."""
         image = program.image()
         self._prog, self._arena = PAGE, PAGE + _page(image.size)
         self._records = self._arena + _page(program.arena_bytes)
         size = self._records + _page(isa.RECORD_BYTES * len(program.layers))
         self._chip = chip = simlib.Chip(self.hw, size, self._trace)
-        self._program = program
         if chip.read("ID") != self.hw.hash32:
             raise DeviceError(f"engine ID {chip.read('ID'):08x} is not HwConfig {self.hw.name} ({self.hw.hash32:08x})")
         if self._stalls:
@@ -86,9 +85,7 @@ class Verilator(Device):
         for i in range(count):
             cycles.append(self._run_one(chip, program, {name: images[i] for name, images in inputs.items()}))
             for t in program.outputs:
-                low = self._arena + t.offset
-                raw = chip.memory[low : low + tensor_bytes(t, self.hw.sub_row)].copy()
-                outputs[t.name][i] = unpack_activation(raw, t.shape, self.hw.sub_row)
+                outputs[t.name][i] = read_tensor(chip.memory[self._arena :], t, self.hw.sub_row)
         return RunResult(
             outputs=outputs,
             scales={t.name: t.scale for t in program.outputs},

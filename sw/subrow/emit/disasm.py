@@ -1,9 +1,12 @@
-"""A Program as text."""
+"""A Program as text, and as a document for scripts."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from subrow.spec import isa
-from subrow.spec.program import Program
+from subrow.spec.program import LayerInfo, Program, TensorInfo
 from subrow.spec.winograd import TileKind, tile
 
 
@@ -44,3 +47,50 @@ def _fields(code: isa.Instruction) -> list[str]:
             line = "      "
         line += f" {part}"
     return [*lines, line, *arrays]
+
+
+def describe(program: Program) -> dict[str, Any]:
+    """The Program as JSON values: memory map, inputs and outputs, layers, every instruction field by name.
+
+    Offsets and sizes are bytes: those of instructions and weights from the program base, those of tensors from the
+    arena base. A tensor takes whole blocks of L channels. `weights.bytes` is None where the Program does not say.
+    """
+    codes = program.decoded()
+    layers = [_layer(program, number, code) for number, code in enumerate(codes)]
+    return {
+        "name": program.name, "hw": program.hw_name, "hw_digest": program.hw_digest, "digest": program.digest(),
+        "memory": {
+            "instructions": {"offset": 0, "bytes": int(program.instructions.size)},
+            "weights": {"offset": program.weight_base, "bytes": int(program.weights.size)},
+            "arena": {"bytes": program.arena_bytes, "tensors": _tensors(program, layers)},
+        },
+        "inputs": [dataclasses.asdict(t) for t in program.inputs],
+        "outputs": [dataclasses.asdict(t) for t in program.outputs],
+        "layers": layers,
+        "instructions": [dict(code.values) for code in codes],
+    }  # fmt: skip
+
+
+def _layer(program: Program, number: int, code: isa.Instruction) -> dict[str, Any]:
+    info: LayerInfo = program.layers[number]
+    residual = {"offset": code.res_offset, "bytes": code.res_row_bytes * code.conv_h} if code.residual else None
+    return {
+        "name": info.name, "kind": info.kind, "tile": info.tile, "density": f"{info.density[0]}/{info.density[1]}",
+        "macs": info.macs, "in_channels": info.in_channels, "out_channels": info.out_channels,
+        "instruction_offset": number * isa.INSTRUCTION_BYTES,
+        "weights": {"offset": code.weight_offset, "bytes": info.details.get("weight_bytes")},
+        "input": {"offset": code.in_offset, "bytes": code.in_row_bytes * code.in_h},
+        "residual": residual,
+        "output": {"offset": code.out_offset, "bytes": code.out_row_bytes * code.out_h},
+    }  # fmt: skip
+
+
+def _tensors(program: Program, layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tensors of the arena in the order in which they are written: the inputs, then each layer's output."""
+    sub_row = program.layers[0].density[1]
+
+    def given(t: TensorInfo) -> dict[str, Any]:
+        c, h, w = t.shape
+        return {"name": t.name, "offset": t.offset, "bytes": h * w * -(-c // sub_row) * sub_row}
+
+    return [*map(given, program.inputs), *({"name": i["name"], **i["output"]} for i in layers)]

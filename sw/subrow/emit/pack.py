@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from subrow.emit.plan import LayerShape
 from subrow.ir.graph import Node
 from subrow.ir.weights import Quant, mask_of, split_sub_rows, tile_kind
 from subrow.spec.hwconfig import HwConfig
@@ -15,17 +16,10 @@ from subrow.spec.winograd import TAP_LANES, TileKind
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """A layer's chunks and the instruction fields that describe them."""
+    """A layer's chunks and the sizes that describe them."""
 
     data: NDArray[np.uint8]
-    kgs: int
-    sub_s: int
-    red_words: int
-    v_words: int
-    v_kstep: int
-    chunk_words: int
-    chunk_bytes: int
-    implicit_index: bool
+    shape: LayerShape
 
 
 def pack_layer(node: Node, hw: HwConfig) -> PackedLayer:
@@ -48,7 +42,8 @@ def pack_layer(node: Node, hw: HwConfig) -> PackedLayer:
         words = len(v)
         chunks += [_params(quant, part, hw), _words(v, None if implicit else i, hw)]
     data = np.concatenate(chunks)
-    return PackedLayer(data, kgs, sub_s, red_words, v_words, kstep, words, data.size // kgs, implicit)
+    shape = LayerShape(kgs, sub_s, red_words, v_words, kstep, words, data.size // kgs, implicit)
+    return PackedLayer(data, shape)
 
 
 def _sub_rows(

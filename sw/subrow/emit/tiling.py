@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import Tile
 
@@ -85,21 +84,39 @@ def loop_orders(g: Geometry, hw: HwConfig, grouped: bool) -> list[Geometry]:
     return orders
 
 
-def choose(orders: Sequence[Geometry], hw: HwConfig) -> tuple[Geometry, Blocks]:
-    """The cheapest legal loop order and cut. Raises CapacityError with the layer, the value, the limit, a way out."""
-    found = [(g, *c) for g in orders if (c := _cheapest(g, hw)) is not None]
+Cycles = Callable[[Geometry, Blocks, int | None], int | None]
+"""Cycles of a layer in a loop order and cut; None when there are more than the bound."""
+
+EXACT = 12
+"""Candidates, those with the least rough cost, that the cycle model compares."""
+
+
+def choose(orders: Sequence[Geometry], hw: HwConfig, cycles: Cycles | None = None) -> tuple[Geometry, Blocks] | None:
+    """The cheapest legal loop order and cut, None when even one tile does not fit.
+
+    A rough cost ranks all of them; `cycles` decides between the first few.
+    """
+    found = sorted((c for g in orders for c in _candidates(g, hw)), key=lambda c: c[0])
     if not found:
-        g = orders[0]
-        reason = _excess(g, hw, _spans(g, 1, 0), _spans(g, 1, 1)) or "a block of one tile lies outside the image"
-        raise CapacityError(f"layer {g.name}: even one tile does not fit HwConfig {hw.name}: {reason}")
-    g, _, blocks = min(found, key=lambda f: f[1])
-    return g, blocks
+        return None
+    if cycles is None or len(found) == 1:
+        return found[0][1:]
+    best, least = found[0][1:], cycles(*found[0][1:], None)
+    for _, g, blocks in found[1:EXACT]:
+        count = cycles(g, blocks, least)
+        if count is not None and (least is None or count < least):
+            best, least = (g, blocks), count
+    return best
 
 
-def _cheapest(g: Geometry, hw: HwConfig) -> tuple[float, Blocks] | None:
-    """Estimated cycles and the cut that has least of them, where any is legal."""
+def excess(g: Geometry, hw: HwConfig) -> str:
+    """Why not even a block of one tile fits."""
+    return _excess(g, hw, _spans(g, 1, 0), _spans(g, 1, 1)) or "a block of one tile lies outside the image"
+
+
+def _candidates(g: Geometry, hw: HwConfig) -> Iterator[tuple[float, Geometry, Blocks]]:
+    """Every legal cut with its rough cost in cycles."""
     rows, columns = -(-g.conv_h // g.tile.m), -(-g.conv_w // g.tile.m)
-    best: tuple[float, Blocks] | None = None
     column_cuts = [(n, _spans(g, n, 1)) for n in _sizes(columns)]
     for th in _sizes(rows):
         ys = _spans(g, th, 0)
@@ -108,11 +125,8 @@ def _cheapest(g: Geometry, hw: HwConfig) -> tuple[float, Blocks] | None:
         for tw, xs in column_cuts:
             if min(min(s.inputs, s.out) for s in xs) < 1 or _excess(g, hw, ys, xs) is not None:
                 continue
-            cost = _cost(g, hw, ys, xs)
-            if best is None or cost < best[0]:
-                q = tuple(-(-y.tiles * x.tiles // hw.tiles) for y in (ys[0], ys[-1]) for x in (xs[0], xs[-1]))
-                best = cost, Blocks(th, tw, len(ys), len(xs), (q[0], q[1], q[2], q[3]))
-    return best
+            q = tuple(-(-y.tiles * x.tiles // hw.tiles) for y in (ys[0], ys[-1]) for x in (xs[0], xs[-1]))
+            yield _cost(g, hw, ys, xs), g, Blocks(th, tw, len(ys), len(xs), (q[0], q[1], q[2], q[3]))
 
 
 def _sizes(tiles: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Networks by name: `package.module:callable`, or a .pt2 file of torch.export."""
+"""Networks by name: `package.module:callable`, a .pt2 file of torch.export, or an .onnx file."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from subrow.ir.graph import Graph
 from subrow.spec.errors import InputError
 
-Model = nn.Module | ExportedProgram
+Model = nn.Module | ExportedProgram | Graph
 
 
 def load_model(spec: str) -> Model:
-    """The network that a name or a path stands for; a callable is called without arguments. Raises InputError."""
+    """The network that a name or a path stands for; a callable is called without arguments. Raises InputError.
+
+    An .onnx file is captured at once, so it also raises UnsupportedError.
+    """
     if Path(spec).suffix == ".pt2":
         return _exported(Path(spec))
+    if Path(spec).suffix == ".onnx":
+        from subrow.frontend.onnx_file import capture_onnx
+
+        return capture_onnx(spec)
     module_name, _, attribute = spec.partition(":")
     if not attribute:
         raise InputError(
-            f"model {spec!r}: give package.module:callable, a .pt2 file of torch.export, or a .graph file"
+            f"model {spec!r}: give package.module:callable, a .pt2 file of torch.export, an .onnx or a .graph file"
         )
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -55,8 +63,10 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def input_shape(program: ExportedProgram) -> tuple[int, ...]:
-    """C x H x W (or C) of an exported program's only input."""
+def input_shape(program: ExportedProgram | Graph) -> tuple[int, ...]:
+    """C x H x W (or C) of the first input of an exported program or of a Graph."""
+    if isinstance(program, Graph):
+        return program.inputs[0].shape
     wanted = {s.arg.name for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT}
     for node in program.graph.nodes:
         value = node.meta.get("val")

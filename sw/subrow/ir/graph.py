@@ -1,21 +1,31 @@
 """Graph: the network after capture. Nodes in execution order; a node's name is also its output tensor's name.
 
-Operators and their attributes (shapes without the batch: (C, H, W)):
+Operators and their attributes (shapes without the batch: (C, H, W), or (C,) once flattened):
 
 | op | inputs | params | attrs |
 |---|---|---|---|
-| input | - | - | shape |
-| conv | x [, residual after `fuse`] | weight [K, C/groups, kh, kw], bias [K]? | stride, pad (t, l, b, r), groups |
+| input | - | - | - |
+| conv | x [, residual after `fuse`] | weight [K, C/groups, kh, kw], bias [K]? | stride, pad, groups |
 | linear | x | weight [K, C], bias [K]? | - |
 | batch_norm | x | gamma, beta, mean, var [C] | eps |
-| relu | x | - | - |
-| max_pool | x | - | kernel 2, stride 2 |
+| relu, relu6 | x | - | - |
+| leaky_relu | x | - | slope (x < 0 gives slope * x; 0 <= slope <= 1) |
+| max_pool | x | - | kernel, stride, pad (never the maximum) |
+| avg_pool | x | - | kernel, stride, pad, count_include_pad (zeros of the border count in the divisor) |
 | global_avg_pool | x | - | - |
+| upsample | x | - | factor 2 (nearest neighbour) |
+| concat | x, ... | - | - (along the channels) |
 | add | x, y | - | - |
 | flatten | x | - | - |
 | output | x | - | - |
 
-Passes add attributes to conv: `relu` (bool), `pool` (bool), `tile` ("direct", "f2", "f4"), `density` (s, L); and the
+kernel and stride are (rows, columns), or one number for both; pad is (top, left, bottom, right), default 0. Windows
+that do not fit whole are dropped (no ceil_mode), and dilation is always 1.
+
+Any node may carry `out_scale`: the real value of one int8 step of its output, where the network's file has it;
+calibration takes it over. Passes add attributes to conv: `act` ("relu", "relu6", "leaky" with `slope`; absent: none),
+`pool` (bool: 2x2 maximum, stride 2, after the activation), `tile` ("direct", "f2", "f4"), `density` (s, L), `linear`
+(bool: from a linear layer); and the
 parameter `u` [taps, K, C'] (Winograd-domain weights in hardware tap order; direct: [1, K, C*kh*kw] in the engine's
 reduction order) with `mask` of the same shape (bool) once the layer is pruned. Quantisation adds `quant`.
 """
@@ -33,8 +43,11 @@ from numpy.typing import NDArray
 from subrow.spec.errors import UnsupportedError
 
 OPS = (
-    "input", "conv", "linear", "batch_norm", "relu", "max_pool", "global_avg_pool", "add", "flatten", "output",
+    "input", "conv", "linear", "batch_norm", "relu", "relu6", "leaky_relu", "max_pool", "avg_pool", "global_avg_pool",
+    "upsample", "concat", "add", "flatten", "output",
 )  # fmt: skip
+ACTIVATIONS = {"relu": "relu", "relu6": "relu6", "leaky_relu": "leaky"}
+"""Value of a conv's attribute `act` for each operator that is an activation."""
 Shape = tuple[int, ...]
 Stage = Literal["captured", "compressed", "quantised"]
 
@@ -105,6 +118,18 @@ class Graph:
     def replace(self, nodes: Mapping[str, Node]) -> Graph:
         """The Graph with the named nodes exchanged (same names, same order)."""
         return Graph(self.name, tuple(nodes.get(n.name, n) for n in self.nodes))
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """(rows, columns) of a kernel or a stride that may be one number for both."""
+    rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
+    return int(rows), int(columns)
+
+
+def pads(node: Node) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of a window's node."""
+    top, left, bottom, right = node.attrs.get("pad", (0, 0, 0, 0))
+    return int(top), int(left), int(bottom), int(right)
 
 
 def as_float32(array: Any) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from subrow.spec.errors import ProgramError, SubrowError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import write_atomic
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEY = "subrow_graph"
 _ARRAYS = ("u", "bias", "mult", "shift")
 _QUANT = "quant."

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subrow.ir.graph import Graph, Node, as_float32
-from subrow.passes.rewrite import channelwise, rename
+from subrow.passes.rewrite import channelwise, rename, with_scale_of
 from subrow.spec.errors import UnsupportedError
 
 
@@ -22,17 +22,24 @@ def fold_batchnorm(graph: Graph) -> Graph:
         scale, shift = _affine(node)
         before = done[node.inputs[0]]
         alone = len(graph.consumers(original.inputs[0])) == 1
-        if before.op in ("conv", "linear") and alone and not any(before.attrs.get(a) for a in ("relu", "pool")):
-            done[before.name] = _scaled(before, scale, shift)
+        if alone and _bare(before):
+            done[before.name] = with_scale_of(_scaled(before, scale, shift), node)
             names[node.name] = before.name
         elif len(node.shape) == 3:
-            done[node.name] = channelwise(node.name, node.inputs[0], node.shape, scale, shift)
+            lone = channelwise(node.name, node.inputs[0], node.shape, scale, shift)
+            done[node.name] = with_scale_of(lone, node)
         else:
             raise UnsupportedError(
                 f"node {node.name}: batch_norm of a flat tensor {node.shape} that does not directly follow a linear "
                 "layer; put it before flatten, or behind a Linear"
             )
     return Graph(graph.name, tuple(done.values()))
+
+
+def _bare(node: Node) -> bool:
+    """A layer whose output is nothing but its sums: no residual, activation or pool behind them."""
+    fused = any(node.attrs.get(a) for a in ("act", "pool")) or len(node.inputs) > 1
+    return node.op in ("conv", "linear") and not fused
 
 
 def _affine(node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

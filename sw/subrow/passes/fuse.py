@@ -1,29 +1,40 @@
-"""One conv node for each instruction: conv [+ residual] [+ ReLU] [+ 2x2 maximum]."""
+"""One conv node for each instruction: conv [+ residual] [+ activation] [+ 2x2 maximum]."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from subrow.ir.graph import Graph, Node
-from subrow.passes.rewrite import channelwise, rename
+from subrow.ir.graph import ACTIVATIONS, Graph, Node, pads, pair
+from subrow.passes.rewrite import channelwise, rename, with_scale_of
 from subrow.spec.errors import UnsupportedError
 
-_TAKES = ("relu", "max_pool", "add")
+_STAY = ("input", "conv", "output", "max_pool", "avg_pool", "upsample", "concat")
+_BEFORE = ("flatten", "linear", "global_avg_pool", "batch_norm")
 
 
 def fuse(graph: Graph) -> Graph:
-    """Only input, conv and output nodes remain, and outputs read conv nodes.
+    """Only input, conv and output nodes remain, and what no convolution takes: other pools, upsample and concat.
 
     A fused node keeps the convolution's name and stands where the last operator that it took stood; its residual is
-    its second input. What no convolution can take gets a channel-wise 1x1 convolution with weight 1 of its own.
+    its second input. An activation, addition or 2x2 pool without a convolution before it, and an output that would read
+    an input, get a channel-wise 1x1 convolution with weight 1 of their own.
     """
+    early = next((n for n in graph if n.op in _BEFORE), None)
+    if early is not None:
+        raise UnsupportedError(f"node {early.name}, op {early.op}: run lower_linear and fold_batchnorm before fuse")
     graph = _absorb_all(graph)
-    while rest := next((n for n in graph if n.op in _TAKES or _bare_output(graph, n)), None):
+    while rest := next((n for n in graph if n.op not in _STAY or _pools_quads(n) or _bare_output(graph, n)), None):
         graph = _absorb_all(_with_identity(graph, rest))
-    left = next((n for n in graph if n.op not in ("input", "conv", "output")), None)
-    if left is not None:
-        raise UnsupportedError(f"node {left.name}: {left.op} is left before fuse; run lower_linear and fold_batchnorm")
     return graph
+
+
+def _pools_quads(node: Node) -> bool:
+    """Whether the node is the 2x2 maximum at stride 2 that a convolution takes."""
+    if node.op != "max_pool" or any(pads(node)):
+        return False
+    return pair(node.attrs["kernel"]) == pair(node.attrs["stride"]) == (2, 2)
 
 
 def _bare_output(graph: Graph, node: Node) -> bool:
@@ -50,18 +61,32 @@ def _absorb_all(graph: Graph) -> Graph:
 def _absorb(graph: Graph, name: str) -> Graph | None:
     """The Graph with the operator behind the convolution taken into it, or None when it cannot be."""
     conv, users = graph.node(name), graph.consumers(name)
-    if len(users) != 1 or users[0].op not in _TAKES:
+    if len(users) != 1:
         return None
-    user, attrs = users[0], conv.attrs
-    inputs = conv.inputs
+    user, attrs, inputs = users[0], dict(conv.attrs), conv.inputs
     if user.op == "add":
         others = [i for i in user.inputs if i != name]
-        if len(others) != 1 or len(inputs) == 2 or attrs.get("relu") or attrs.get("pool"):
+        if len(others) != 1 or len(inputs) == 2 or attrs.get("act") or attrs.get("pool"):
             return None
         inputs = (*inputs, others[0])
-    if user.op == "max_pool" and attrs.get("pool"):
+    elif user.op in ACTIVATIONS:  # behind the pool, too: none of them reverses an order
+        attrs = _activated(attrs, user)
+    elif _pools_quads(user) and not attrs.get("pool"):
+        attrs["pool"] = True
+    else:
         return None
-    flag = {"relu": "relu", "max_pool": "pool"}.get(user.op)
-    fused = conv.evolve(inputs=inputs, shape=user.shape, attrs={**attrs, **({flag: True} if flag else {})})
+    fused = with_scale_of(conv.evolve(inputs=inputs, shape=user.shape, attrs=attrs), user)
     nodes = [fused if n is user else rename(n, {user.name: name}) for n in graph if n is not conv]
     return Graph(graph.name, tuple(nodes))
+
+
+def _activated(attrs: dict[str, Any], user: Node) -> dict[str, Any]:
+    """A convolution's attributes with another activation behind the one that it has."""
+    first, second = attrs.get("act"), ACTIVATIONS[user.op]
+    rest = {k: v for k, v in attrs.items() if k not in ("act", "slope")}
+    if second == "leaky":
+        if first in ("relu", "relu6"):  # nothing negative is left
+            return attrs
+        slope = float(user.attrs["slope"]) * float(attrs.get("slope", 1.0))
+        return {**rest, "act": "leaky", "slope": slope}
+    return {**rest, "act": "relu6" if "relu6" in (first, second) else "relu"}

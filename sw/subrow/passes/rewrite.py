@@ -15,6 +15,14 @@ def rename(node: Node, names: Mapping[str, str]) -> Node:
     return node.evolve(inputs=tuple(names.get(i, i) for i in node.inputs))
 
 
+def with_scale_of(node: Node, last: Node) -> Node:
+    """The node with the output scale of the last operator that it took in, or none."""
+    attrs = {k: v for k, v in node.attrs.items() if k != "out_scale"}
+    if "out_scale" in last.attrs:
+        attrs["out_scale"] = last.attrs["out_scale"]
+    return node.evolve(attrs=attrs)
+
+
 def channelwise(
     name: str, source: str, shape: Shape, scale: NDArray[np.floating], bias: NDArray[np.floating] | None = None
 ) -> Node:

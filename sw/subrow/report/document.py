@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from subrow.devices.base import Saturation
 from subrow.report.measure import DENSE, LayerRow, Measurement
 from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
@@ -18,7 +19,7 @@ ACCURACY_UNIT = "percent"
 class Report:
     """What a report shows: Programs of one network on one HwConfig, the float network's accuracy, tool versions.
 
-    headline: the Measurement whose layers are listed one by one.
+    headline: the Measurement whose layers are listed one by one. Labels must differ: raises InputError.
     """
 
     network: str
@@ -27,6 +28,17 @@ class Report:
     headline: Measurement
     tools: Mapping[str, str]
     float_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        labels = [m.label for m in self.measurements]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise InputError(f"report: {labels.count(label)} Programs have the label {label!r}: give each its own")
+
+    @property
+    def compared(self) -> int:
+        """Values on which the simulator was compared, over all Programs."""
+        return sum(m.compared for m in self.measurements)
 
     @property
     def bit_exact(self) -> bool:
@@ -38,17 +50,42 @@ class Report:
         """Images that were simulated with each Program."""
         return min(m.simulated for m in self.measurements)
 
-    def dense(self, tile: str) -> Measurement | None:
-        """The dense Program of a tile size."""
-        return next((m for m in self.measurements if m.tile == tile and m.density == DENSE), None)
+    def dense(self, m: Measurement) -> Measurement | None:
+        """The dense Program of the same network and tile size: `m` itself when it is dense."""
+        return dense_of(self.measurements, m)
+
+
+def dense_of(measurements: Sequence[Measurement], m: Measurement) -> Measurement | None:
+    """The dense Program of m's network and tile size."""
+    if m.density == DENSE:
+        return m
+    same = (d for d in measurements if (d.program.name, d.tile, d.density) == (m.program.name, m.tile, DENSE))
+    return next(same, None)
+
+
+def dense_cycles(row: LayerRow, dense: Measurement | None) -> int | None:
+    """Cycles of the same layer, with the same tile, in the dense Program; None when there is none."""
+    rows = dense.layers if dense is not None else ()
+    return next((r.cycles for r in rows if (r.name, r.tile) == (row.name, row.tile)), None)
 
 
 def layer_json(row: LayerRow) -> dict[str, Any]:
-    """One layer; cycles come from the simulated engine's counters, bound from its roofline."""
+    """One layer; cycles and utilisation come from the simulated engine's counters, bound from its roofline."""
     return {
         "name": row.name, "kind": row.kind, "tile": row.tile, "density": f"{row.density[0]}/{row.density[1]}",
-        "macs": row.macs, "cycles": row.cycles, "issued_cycles": row.issued, "bound": row.bound,
+        "macs": row.macs, "cycles": row.cycles, "issued_cycles": row.issued, "utilisation": round(row.utilisation, 4),
+        "bound": row.bound,
     }  # fmt: skip
+
+
+def layers_json(m: Measurement, dense: Measurement | None) -> list[dict[str, Any]]:
+    """All layers of one Program beside those of the dense one."""
+    return [layer_json(row) | {"dense_cycles": dense_cycles(row, dense)} for row in m.layers]
+
+
+def saturated_json(saturated: Sequence[Saturation]) -> dict[str, float]:
+    """Share of clamped values, 0 to 1, by input name."""
+    return {s.name: round(s.share, 6) for s in saturated}
 
 
 def demo_json(report: Report) -> dict[str, Any]:
@@ -56,7 +93,7 @@ def demo_json(report: Report) -> dict[str, Any]:
     srbs = []
     for m in report.measurements:
         if m.density != DENSE:
-            dense = report.dense(m.tile)
+            dense = report.dense(m)
             if dense is None:
                 raise InputError(f"report: no dense Program of tile {m.tile} to compare {m.label} with")
             srbs.append({
@@ -70,12 +107,14 @@ def demo_json(report: Report) -> dict[str, Any]:
         "srbs": srbs,
         "simulated_images": report.simulated_images,
         "bit_exact": report.bit_exact,
-        "layers": [layer_json(row) for row in report.headline.layers],
+        "compared": report.compared,
+        "layers": layers_json(report.headline, report.dense(report.headline)),
         "tools": dict(report.tools),
         "origin": {
             "float_accuracy": MEASURED, "int8_accuracy": MEASURED, "srbs.accuracy": MEASURED,
-            "srbs.cycles": SIMULATED, "srbs.dense_cycles": SIMULATED, "bit_exact": SIMULATED,
-            "layers.cycles": SIMULATED, "layers.issued_cycles": SIMULATED, "layers.bound": ESTIMATED,
+            "srbs.cycles": SIMULATED, "srbs.dense_cycles": SIMULATED, "bit_exact": SIMULATED, "compared": SIMULATED,
+            "layers.cycles": SIMULATED, "layers.issued_cycles": SIMULATED, "layers.utilisation": SIMULATED,
+            "layers.bound": ESTIMATED, "layers.dense_cycles": SIMULATED,
         },
     }  # fmt: skip
 
@@ -89,14 +128,17 @@ def programs_json(measurements: Sequence[Measurement], hw: HwConfig, tools: Mapp
             {
                 "label": m.label, "network": m.program.name, "tile": m.tile, "density": m.density,
                 "accuracy": m.accuracy, "images": m.images, "cycles": m.cycles, "simulated_images": m.simulated,
-                "bit_exact": m.bit_exact, "layers": [layer_json(row) for row in m.layers],
+                "bit_exact": m.bit_exact, "compared": m.compared, "saturated": saturated_json(m.saturated),
+                "layers": layers_json(m, dense_of(measurements, m)),
             }
             for m in measurements
         ],
-        "bit_exact": all(m.bit_exact for m in measurements),
+        "bit_exact": all(m.bit_exact and m.compared > 0 for m in measurements),
+        "compared": sum(m.compared for m in measurements),
         "tools": dict(tools),
         "origin": {
             "programs.accuracy": MEASURED, "programs.cycles": SIMULATED, "programs.bit_exact": SIMULATED,
-            "programs.layers": SIMULATED,
+            "programs.compared": SIMULATED, "programs.saturated": MEASURED, "programs.layers": SIMULATED,
+            "programs.layers.bound": ESTIMATED, "bit_exact": SIMULATED, "compared": SIMULATED,
         },
     }  # fmt: skip

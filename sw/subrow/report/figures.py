@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -37,8 +38,13 @@ def svg(figure: Figure) -> str:
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1))
 
 
+def _plain(text: str) -> str:
+    """Text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
+
+
 def _short(name: str) -> str:
-    return name.rsplit(".", 1)[-1]
+    return _plain(name.rsplit(".", 1)[-1])
 
 
 def _groups(measurements: Sequence[Measurement]) -> dict[str, list[Measurement]]:
@@ -55,8 +61,8 @@ def _color(place: int) -> str:
 
 def _colors(group: Sequence[Measurement]) -> list[str]:
     """Grey for dense Programs, colours for the others."""
-    others = [m for m in group if m.density != DENSE]
-    return [_color(0 if m.density == DENSE else 1 + others.index(m)) for m in group]
+    places = itertools.count(1)
+    return [_color(0 if m.density == DENSE else next(places)) for m in group]
 
 
 def accuracy_figure(measurements: Sequence[Measurement], float_accuracy: float | None) -> str:
@@ -74,7 +80,7 @@ def accuracy_figure(measurements: Sequence[Measurement], float_accuracy: float |
             axes.axvline(float_accuracy, color=INK, lw=1, ls=(0, (4, 3)))
             text = f"float32 {float_accuracy:.1f} "
             axes.text(float_accuracy, len(measurements) - 0.45, text, ha="right", va="center", fontsize=9)
-        axes.set_yticks(places, [m.label for m in measurements])
+        axes.set_yticks(places, [_plain(m.label) for m in measurements])
         axes.set(xlim=(0, 106), ylim=(-0.6, len(measurements) - 0.15), xlabel="accuracy in percent (measured)")
         axes.grid(axis="y", visible=False)
         return svg(figure)
@@ -133,7 +139,7 @@ def use_figure(measurements: Sequence[Measurement]) -> str:
                 axes.bar(places, share, 0.8, bottom, color=color, label=text)
                 bottom += share
             axes.bar(places, np.maximum(100 - bottom, 0), 0.8, bottom, color=REST, label="start, drain, write back")
-            axes.set_title(m.label, loc="left", fontsize=10, color=MUTED)
+            axes.set_title(_plain(m.label), loc="left", fontsize=10, color=MUTED)
             axes.set_ylim(0, 100)
         for axes in panels[len(measurements) :]:
             axes.set_visible(False)

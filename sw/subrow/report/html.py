@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from subrow.report import figures
-from subrow.report.document import Report
+from subrow.report.document import Report, dense_cycles
 from subrow.report.measure import DENSE, Measurement
 from subrow.report.tables import work_rate
 
@@ -36,7 +36,8 @@ def render(report: Report, title: str, notes: Sequence[str] = ()) -> str:
         title=title, report=report, hw=report.hw, headline=report.headline, notes=notes, cards=_cards(report),
         speedup={m.label: _speedup(report, m) for m in measurements},
         rate={m.label: work_rate(m) for m in measurements}, labelled=labelled,
-        values=sum(m.compared for m in measurements),
+        values=report.compared, dense={r.name: dense_cycles(r, report.dense(report.headline))
+                                       for r in report.headline.layers},
         accuracy_svg=figures.accuracy_figure(measurements, report.float_accuracy) if labelled else "",
         cycles_svg=figures.cycles_figure(measurements), use_svg=figures.use_figure(measurements),
         density_svg=figures.density_figure(measurements),
@@ -44,7 +45,7 @@ def render(report: Report, title: str, notes: Sequence[str] = ()) -> str:
 
 
 def _speedup(report: Report, m: Measurement) -> float | None:
-    dense = report.dense(m.tile)
+    dense = report.dense(m)
     return None if dense is None or m.density == DENSE else dense.cycles / m.cycles
 
 
@@ -52,7 +53,7 @@ def _cards(report: Report) -> list[Card]:
     head, cards = report.headline, []
     if report.float_accuracy is not None:
         cards.append(Card(f"{report.float_accuracy:.1f} %", "float32 accuracy", "measured"))
-    dense = report.dense(head.tile)
+    dense = report.dense(head)
     if dense is not None and dense is not head and dense.accuracy is not None:
         cards.append(Card(f"{dense.accuracy:.1f} %", f"int8, {dense.label}", "measured"))
     if head.accuracy is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from subrow.report.document import Report
 from subrow.report.measure import Measurement
@@ -16,7 +17,7 @@ def percent(value: float | None) -> str:
 
 def programs_table(report: Report) -> Table:
     """One row for each Program; cycles against the dense Program of the same tile size."""
-    table = Table(title=f"{report.network} on {report.hw.name}", title_justify="left")
+    table = Table(title=Text(f"{report.network} on {report.hw.name}", "table.title"), title_justify="left")
     table.add_column("Program", no_wrap=True)
     for name in ("accuracy\nmeasured", "cycles\nsimulated", "against\ndense", "MAC/cyc/\nmult"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -24,10 +25,10 @@ def programs_table(report: Report) -> Table:
     if report.float_accuracy is not None:
         table.add_row("float32, torch", percent(report.float_accuracy), "-", "-", "-", "-")
     for m in report.measurements:
-        dense = report.dense(m.tile)
+        dense = report.dense(m)
         ratio = f"{dense.cycles / m.cycles:.2f}x" if dense and m is not dense else "-"
-        verdict = f"yes, {m.compared:,} values" if m.bit_exact else "[red]NO[/]"
-        table.add_row(m.label, percent(m.accuracy), f"{m.cycles:,}", ratio, f"{work_rate(m):.2f}", verdict)
+        verdict = Text(f"yes, {m.compared:,} values") if m.bit_exact else Text("NO", "red")
+        table.add_row(Text(m.label), percent(m.accuracy), f"{m.cycles:,}", ratio, f"{work_rate(m):.2f}", verdict)
     return table
 
 
@@ -38,7 +39,7 @@ def work_rate(m: Measurement) -> float:
 
 def layers_table(m: Measurement) -> Table:
     """Every layer of one Program with its counters."""
-    table = Table(title=f"Layers of {m.label} (simulated, one image)", title_justify="left")
+    table = Table(title=Text(f"Layers of {m.label} (simulated, one image)", "table.title"), title_justify="left")
     table.add_column("layer", no_wrap=True)
     table.add_column("tile", no_wrap=True)
     for name in ("kept", "MACs", "cycles", "issued", "busy", "MAC/cyc/mult"):
@@ -46,17 +47,17 @@ def layers_table(m: Measurement) -> Table:
     table.add_column("bound", no_wrap=True)
     for row in m.layers:
         table.add_row(
-            row.name.rsplit(".", 1)[-1], row.tile, f"{row.density[0]}/{row.density[1]}", f"{row.macs:,}",
+            Text(row.name.rsplit(".", 1)[-1]), row.tile, f"{row.density[0]}/{row.density[1]}", f"{row.macs:,}",
             f"{row.cycles:,}", f"{row.issued:,}", f"{100 * row.utilisation:.0f} %",
             f"{row.macs_per_multiplier_cycle:.2f}", row.bound,
         )  # fmt: skip
     return table
 
 
-def verdict(measurements: Sequence[Measurement]) -> str:
+def verdict(measurements: Sequence[Measurement]) -> Text:
     """One line: how much was compared and whether it was equal."""
     values, images = sum(m.compared for m in measurements), sum(m.simulated for m in measurements)
     wrong = [m.label for m in measurements if not m.bit_exact]
     if wrong:
-        return f"[red]RTL and emulator DIFFER[/] in {', '.join(wrong)}"
-    return f"RTL bit-exact: {values:,} values of {images} simulated runs compared, all equal"
+        return Text.assemble(("RTL and emulator DIFFER", "red"), f" in {', '.join(wrong)}")
+    return Text(f"RTL bit-exact: {values:,} values of {images} simulated runs compared, all equal")

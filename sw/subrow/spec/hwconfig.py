@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
+import reprlib
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +15,7 @@ from typing import Any
 from subrow.spec.errors import ConfigError
 from subrow.spec.winograd import TAP_LANES
 
+_MOST_BYTES = 1 << 16  # of a file; those that exist have 1,000
 CONFIG_DIR = Path(__file__).resolve().parents[3] / "hw" / "configs"
 
 
@@ -179,12 +182,13 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _typed(section: str, key: str, value: Any) -> Any:
+def _typed(name: str, section: str, key: str, value: Any) -> Any:
     kind = HwConfig.__annotations__[key]
-    if kind == "float" and type(value) is int:
+    if kind == "float" and type(value) is int and abs(value) < 1 << 53:
         value = float(value)
-    if type(value).__name__ != kind:
-        raise ConfigError(f"HwConfig {section}.{key} = {value!r}: must be of type {kind}")
+    if type(value).__name__ != kind or (kind == "float" and not math.isfinite(value)):
+        kinds = {"int": "an integer", "float": "a finite number", "str": "a string"}
+        raise ConfigError(f"HwConfig {name}: {section}.{key} = {reprlib.repr(value)}: must be {kinds[kind]}")
     return value
 
 
@@ -192,7 +196,7 @@ def parse(text: str, name: str) -> HwConfig:
     """HwConfig from TOML text; unknown, missing and mistyped keys are errors that name the key."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of too many digits
         raise ConfigError(f"HwConfig {name}: not valid TOML: {error}") from error
     unknown = set(data) - set(_SECTIONS)
     if unknown:
@@ -201,28 +205,53 @@ def parse(text: str, name: str) -> HwConfig:
     for section, keys in _SECTIONS.items():
         table = data.get(section)
         if not isinstance(table, dict):
-            raise ConfigError(f"HwConfig {name}: section [{section}] is missing")
+            problem = "is missing" if table is None else "is not a section"
+            raise ConfigError(f"HwConfig {name}: section [{section}] {problem}; needed: {', '.join(_SECTIONS)}")
         extra = set(table) - set(keys)
         if extra:
             raise ConfigError(f"HwConfig {name}: unknown key {section}.{sorted(extra)[0]}; known: {list(keys)}")
         for key in keys:
             if key not in table:
                 raise ConfigError(f"HwConfig {name}: key {section}.{key} is missing")
-            values[key] = _typed(section, key, table[key])
+            values[key] = _typed(name, section, key, table[key])
     return HwConfig(**values)
 
 
 def load(source: str | Path | HwConfig) -> HwConfig:
     """HwConfig by name (`tiny`: hw/configs/tiny.toml), by path, or as it is.
 
-    Raises ConfigError when there is no such file, listing the names that exist.
+    Raises ConfigError when there is no such file, listing the names that exist, and naming the file and the key when
+    it cannot be read or is not a HwConfig.
     """
     if isinstance(source, HwConfig):
         return source
     path = Path(source)
     if path.suffix != ".toml":
         path = CONFIG_DIR / f"{source}.toml"
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         names = ", ".join(sorted(p.stem for p in CONFIG_DIR.glob("*.toml")))
-        raise ConfigError(f"HwConfig {str(source)!r}: no file {path}; known names: {names}; or give a path to a .toml")
-    return parse(path.read_text(), path.stem)
+        reason = "is a folder" if path.is_dir() else "does not exist"
+        raise ConfigError(
+            f"HwConfig {str(source)!r}: {path} {reason}; known names: {names}; or give a path to a .toml"
+        )
+    try:
+        return parse(_text(path), path.stem)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    """A file's text. Raises ConfigError unless it is UTF-8 of at most _MOST_BYTES."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read HwConfig: {error.strerror}") from error
+    if len(data) > _MOST_BYTES:
+        raise ConfigError(f"more than {_MOST_BYTES} bytes: not a HwConfig")
+    if not data.strip():
+        raise ConfigError("the file is empty; start from a copy of hw/configs/tiny.toml")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 text: byte {error.start} is {data[error.start]:#04x}") from error

@@ -8,7 +8,6 @@ Metadata: one JSON document under the key `subrow` (docs/program-format.md).
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import tempfile
@@ -22,39 +21,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from subrow.spec import isa
+from subrow.spec import isa, metadata
 from subrow.spec.errors import ProgramError
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.metadata import LayerInfo, TensorInfo
+from subrow.spec.program_check import PAGE, check_structure
+
+__all__ = ["FORMAT_VERSION", "PAGE", "LayerInfo", "Program", "TensorInfo", "load", "write_atomic"]
 
 FORMAT_VERSION = 1
-PAGE = 4096
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """A network input or output in the arena: shape (C, H, W), real value = scale * integer, byte offset."""
-
-    name: str
-    shape: tuple[int, int, int]
-    scale: float
-    offset: int
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """What a person wants to know of an instruction; the engine never reads it.
-
-    density is (s, L); macs are those of the direct dense convolution; details holds kernel, stride, channels, ….
-    """
-
-    name: str
-    kind: str
-    tile: str
-    density: tuple[int, int]
-    macs: int
-    in_channels: int
-    out_channels: int
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,11 +80,7 @@ class Program:
 
     def digest(self) -> str:
         """Hex SHA-256 over metadata and tensors."""
-        h = hashlib.sha256(json.dumps(self._metadata(), sort_keys=True).encode())
-        for array in (self.instructions, self.weights):
-            h.update(str(array.shape).encode())
-            h.update(np.ascontiguousarray(array).tobytes())
-        return h.hexdigest()
+        return metadata.digest(self._metadata(), self.instructions, self.weights)
 
     def _metadata(self) -> dict[str, Any]:
         return {
@@ -140,74 +111,90 @@ class Program:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write data to a temporary file beside path and rename it into place; removes the temporary on any failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write data to a temporary file beside path and rename it into place; removes the temporary on any failure.
+
+    Raises OSError that names path, whatever fails; an older file at path is unchanged then.
+    """
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def _metadata_of(data: bytes, path: Path) -> dict[str, Any]:
+def _document_of(data: bytes, path: Path) -> dict[str, Any]:
+    """The metadata document of a Program file, still unchecked."""
     if len(data) < 8:
         raise ProgramError(f"{path}: {len(data)} bytes is too short for a Program file: truncated")
     size = int.from_bytes(data[:8], "little")
     if size > len(data) - 8:
         raise ProgramError(f"{path}: header says {size} bytes, file has {len(data) - 8}: truncated or not a Program")
     try:
-        header = json.loads(data[8 : 8 + size])
-        return json.loads(header["__metadata__"]["subrow"])
+        header = metadata.parse_json(data[8 : 8 + size])
+        document = metadata.parse_json(header["__metadata__"]["subrow"])
     except (ValueError, KeyError, TypeError) as error:
         raise ProgramError(f"{path}: not a Subrow Program, or its header is corrupt ({error!r})") from error
+    if not isinstance(document, dict):
+        raise ProgramError(f"{path}: metadata is not a JSON object: corrupt")
+    return document
 
 
-def _tensor_infos(items: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
-    return tuple(TensorInfo(**(i | {"shape": tuple(i["shape"])})) for i in items)
+def _check_versions(document: dict[str, Any], path: Path) -> None:
+    versions = [document.get(key) for key in ("format_version", "isa_version")]
+    if versions != [FORMAT_VERSION, isa.ISA_VERSION] or any(type(v) is not int for v in versions):
+        raise ProgramError(
+            f"{path}: Program format {versions[0]!r} / instruction set {versions[1]!r}, this Subrow reads "
+            f"{FORMAT_VERSION} / {isa.ISA_VERSION}: compile the network again"
+        )
+
+
+def _tensors_of(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ProgramError(f"{path}: corrupt Program ({error!r})") from error
+    if set(tensors) != {"instructions", "weights"}:
+        raise ProgramError(f"{path}: tensors {sorted(tensors)}, must be instructions and weights: corrupt")
+    return tensors
 
 
 def load(path: str | Path) -> Program:
     """Read and check a Program file.
 
     Raises ProgramError, naming the file and what is wrong, when it is missing, truncated, corrupt (digest), of
-    another format version, or inconsistent.
+    another format version, or inconsistent: a field of another type or range than docs/program-format.md says, or
+    metadata that contradicts the instructions.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        return _decoded(path.read_bytes(), path)
     except OSError as error:
         raise ProgramError(f"{path}: cannot read Program: {error.strerror}") from error
-    meta = _metadata_of(data, path)
-    if not isinstance(meta, dict):
-        raise ProgramError(f"{path}: metadata is not a JSON object: corrupt")
-    versions = meta.get("format_version"), meta.get("isa_version")
-    if versions != (FORMAT_VERSION, isa.ISA_VERSION):
-        raise ProgramError(
-            f"{path}: Program format {versions[0]} / instruction set {versions[1]}, this Subrow reads "
-            f"{FORMAT_VERSION} / {isa.ISA_VERSION}: compile the network again"
-        )
-    try:
-        tensors = load_tensors(data)
-        layers = tuple(LayerInfo(**(i | {"density": tuple(i["density"])})) for i in meta["layers"])
-        program = Program(
-            name=meta["name"],
-            hw_name=meta["hw_name"],
-            hw_digest=meta["hw_digest"],
-            instructions=tensors["instructions"],
-            weights=tensors["weights"],
-            arena_bytes=meta["arena_bytes"],
-            inputs=_tensor_infos(meta["inputs"]),
-            outputs=_tensor_infos(meta["outputs"]),
-            layers=layers,
-        )
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ProgramError(f"{path}: corrupt Program ({error!r})") from error
-    if program.digest() != meta.get("digest"):
+    except RecursionError as error:
+        raise ProgramError(f"{path}: its header is nested too deeply: not a Subrow Program, or corrupt") from error
+
+
+def _decoded(data: bytes, path: Path) -> Program:
+    document = _document_of(data, path)
+    _check_versions(document, path)
+    tensors = _tensors_of(data, path)
+    said = document.pop("digest", None)
+    if said != metadata.digest(document, tensors["instructions"], tensors["weights"]):
         raise ProgramError(f"{path}: digest mismatch: the file was changed or damaged; compile the network again")
+    try:
+        fields = metadata.program_fields(document)
+        program = Program(instructions=tensors["instructions"], weights=tensors["weights"], **fields)
+        check_structure(program, whole=True)
+    except ProgramError as error:
+        raise ProgramError(f"{path}: {error}") from error
     return program

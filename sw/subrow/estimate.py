@@ -1,0 +1,165 @@
+"""How long a network takes on a HwConfig, layer by layer, by the cycle model: nothing is compiled, run or simulated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from subrow.compress.srbs import Density
+from subrow.frontend.torch_export import capture
+from subrow.ir.graph import Graph
+from subrow.passes.choose_tile import TileName
+from subrow.planning import plan_network
+from subrow.spec.errors import ConfigError, InputError
+from subrow.spec.hwconfig import HwConfig
+from subrow.spec.isa import Instruction
+from subrow.spec.program import Program
+from subrow.spec.roofline import Roofline, roofline, traffic
+from subrow.spec.timing import estimate
+from subrow.spec.winograd import TileKind
+
+TILE_NAMES = {TileKind.DIRECT: "direct", TileKind.F2: "f2", TileKind.F4: "f4"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that `subrow estimate` knows by name: where it is, its input C x H x W, and how it is changed."""
+
+    model: str
+    shape: tuple[int, int, int]
+    small_stem_pool: bool = False  # the engine has 2x2 pools; the map behind the stem keeps its size
+
+
+_IMAGENET = (3, 224, 224)
+NETWORKS = {
+    "vgg16": Network("models.vgg16:vgg16", _IMAGENET),
+    "vgg_nagadomi": Network("models.vgg_nagadomi:vgg_nagadomi", (3, 32, 32)),
+    "resnet18": Network("models.resnet:resnet18", _IMAGENET, small_stem_pool=True),
+    "resnet34": Network("models.resnet:resnet34", _IMAGENET, small_stem_pool=True),
+    "resnet50": Network("models.resnet:resnet50", _IMAGENET, small_stem_pool=True),
+    "resnet20": Network("models.resnet:resnet20", (3, 32, 32)),
+}
+
+
+@dataclass(frozen=True)
+class LayerEstimate:
+    """One layer, one image. compute_cycles: array or transforms, memory_cycles: ports or bandwidth, each if nothing
+    else took time; bytes moved through memory; bound: the resource that is busiest (spec/roofline.py).
+    """
+
+    name: str
+    tile: str
+    density: str
+    cycles: int
+    compute_cycles: int
+    memory_cycles: int
+    bytes: int
+    bound: str
+    figures: Roofline
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class NetworkEstimate:
+    """A network on a HwConfig; every figure is estimated. cycles: of one image, with the turns between layers."""
+
+    network: str
+    hw: HwConfig
+    cycles: int
+    layers: tuple[LayerEstimate, ...]
+    note: str = ""
+
+    @property
+    def ms(self) -> float:
+        return self.cycles / self.hw.mhz / 1e3
+
+    @property
+    def fps(self) -> float:
+        """Images per second, one after the other."""
+        return 1e3 / self.ms
+
+
+def estimate_instructions(
+    network: str, names: Sequence[str], instructions: Sequence[Instruction], hw: HwConfig, note: str = ""
+) -> NetworkEstimate:
+    """The estimate of a network whose instructions are known."""
+    result = estimate(instructions, hw)
+    layers = tuple(_layer(*row, hw) for row in zip(names, instructions, result.layers, strict=True))
+    return NetworkEstimate(network, hw, result.cycles, layers, note)
+
+
+def _layer(name: str, ins: Instruction, cycles: int, hw: HwConfig) -> LayerEstimate:
+    figures, moved = roofline(ins, hw), traffic(ins, hw)
+    dense = bool(ins.implicit_index)
+    return LayerEstimate(
+        name=name, tile=TILE_NAMES[TileKind(ins.tile)], density="dense" if dense else f"{ins.sub_s}/{hw.sub_row}",
+        cycles=cycles, compute_cycles=round(max(figures.compute, figures.transform)),
+        memory_cycles=round(figures.memory_cycles), bytes=moved.total, bound=figures.bound, figures=figures,
+        weight_bytes=moved.weights,
+    )  # fmt: skip
+
+
+def estimate_program(program: Program, hw: HwConfig) -> NetworkEstimate:
+    """The estimate of a compiled Program."""
+    program.check_hardware(hw)
+    return estimate_instructions(program.name, [i.name for i in program.layers], program.decoded(), hw)
+
+
+def estimate_network(
+    model: Any, shape: Sequence[int], hw: HwConfig, density: Density | None, tile: TileName, linear: bool,
+    note: str = "", progress: Callable[[str, float], None] | None = None,
+) -> NetworkEstimate:  # fmt: skip
+    """The estimate of a network (torch module, exported program or captured Graph) with inputs of C x H x W.
+
+    Weights keep the values that they have: only shapes, tiles and densities count. Raises UnsupportedError for what
+    the engine lacks, CapacityError for a layer that fits no buffer.
+    """
+    say = progress or (lambda text, share: None)
+    say("capture", 0.0)
+    graph = model if isinstance(model, Graph) else capture(model, np.zeros((1, *shape), np.float32))
+    if graph.stage != "captured":
+        raise InputError(f"Graph {graph.name} is already {graph.stage}: compile it, then estimate the Program")
+    say("tiles and blocks", 0.3)
+    planned = plan_network(graph, tile, hw, density, linear)
+    say("cycles", 0.9)
+    return estimate_instructions(graph.name, [n.name for n, _ in planned], [i for _, i in planned], hw, note)
+
+
+def named_network(name: str) -> tuple[Any, tuple[int, int, int], str]:
+    """(network, input shape, what was changed about it) of a name in NETWORKS."""
+    from torch import nn
+
+    from subrow.frontend.load import load_model
+
+    entry = NETWORKS[name]
+    model = load_model(entry.model)
+    if not entry.small_stem_pool or not isinstance(model, nn.Module):
+        return model, entry.shape, ""
+    model.maxpool = nn.MaxPool2d(2, stride=2)
+    return model, entry.shape, "2x2 pool behind the stem in place of 3x3, which the engine lacks"
+
+
+def with_bits(hw: HwConfig, bits: str | None) -> HwConfig:
+    """The HwConfig with W-bit weights and A-bit transformed inputs, for `W,A`. Raises ConfigError."""
+    if bits is None:
+        return hw
+    try:
+        weight, act = (int(part) for part in bits.split(","))
+    except ValueError:
+        raise ConfigError(f"--bits {bits!r}: give W,A, bits of weights and of transformed inputs, such as 4,8") from None
+    return dataclasses.replace(hw, name=f"{hw.name}-w{weight}a{act}", u_bits=weight, v_bits=act)
+
+
+def to_json(result: NetworkEstimate) -> dict[str, Any]:
+    """One document; `origin` says that everything is estimated."""
+    keys = ("name", "tile", "density", "cycles", "compute_cycles", "memory_cycles", "bytes", "bound")
+    return {
+        "network": result.network, "hw": result.hw.name, "mhz": result.hw.mhz, "ms": round(result.ms, 4),
+        "cycles": result.cycles, "fps": round(result.fps, 2), "note": result.note,
+        "layers": [{k: getattr(layer, k) for k in keys} for layer in result.layers],
+        "origin": {k: "estimated" for k in ("ms", "cycles", "fps", "layers")},
+    }  # fmt: skip

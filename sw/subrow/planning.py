@@ -1,0 +1,43 @@
+"""From a network to the instructions that decide its speed, without weights, scales or calibration."""
+
+from __future__ import annotations
+
+from subrow import passes
+from subrow.compress.srbs import Density, prunable
+from subrow.emit.legal import check
+from subrow.emit.plan import Planned, choose_tiles, plan
+from subrow.ir.graph import Graph
+from subrow.ir.verify import verify
+from subrow.passes.choose_tile import TileName, choose_tile
+from subrow.spec.errors import UnsupportedError
+from subrow.spec.hwconfig import HwConfig
+
+
+def densities_of(graph: Graph, density: Density | None, linear: bool) -> dict[str, Density]:
+    """The density of each layer that pruning to `density` prunes."""
+    return {} if density is None else {name: density for name in prunable(graph, density[1], linear)}
+
+
+def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> Graph:
+    """A Graph behind `lower_linear` with tiles chosen; `auto` asks the cycle model at the density to come."""
+    tiles = None
+    if tile == "auto":
+        fused = passes.run(graph, passes.AFTER_COMPRESSION)
+        try:
+            check(fused)
+        except UnsupportedError:
+            tiles = None  # nothing to choose for: `lower` says why there is no Program
+        else:
+            tiles = choose_tiles(fused, hw, densities_of(graph, density, linear))
+    return verify(choose_tile(graph, tile, tiles), "choose_tile")
+
+
+def plan_network(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> list[Planned]:
+    """The instructions of a captured Graph as `compile` would choose them, without the numbers of its weights.
+
+    Raises UnsupportedError for what the engine has no instruction for, CapacityError for a layer that fits no buffer.
+    """
+    graph = with_tiles(verify(passes.lower_linear(graph), "lower_linear"), tile, hw, density, linear)
+    fused = passes.run(graph, passes.AFTER_COMPRESSION)
+    check(fused)
+    return plan(fused, hw, densities_of(graph, density, linear))

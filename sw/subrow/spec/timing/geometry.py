@@ -1,0 +1,137 @@
+"""The loop nest of one instruction, as the units of the engine walk it (docs/hardware.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from subrow.spec.hwconfig import HwConfig
+from subrow.spec.isa import Instruction
+from subrow.spec.winograd import Tile, TileKind
+from subrow.spec.winograd import tile as tile_of
+
+
+@dataclass(frozen=True)
+class Span:
+    """One block along one axis: tiles, first input pixel (negative in the padding), input, conv and output pixels."""
+
+    tiles: int
+    origin: int
+    first: int
+    inputs: int
+    conv_first: int
+    conv: int
+    out: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of one pass: its spans, tile groups, and what to do at its end."""
+
+    y: Span
+    x: Span
+    q: int
+    pass_end: bool
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass over all blocks with output channel groups kg0 .. kg0 + kgs - 1."""
+
+    kg0: int
+    kgs: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Everything that the model needs of one instruction on one HwConfig; counts in words, steps or cycles."""
+
+    ins: Instruction
+    hw: HwConfig
+
+    @cached_property
+    def tile(self) -> Tile:
+        return tile_of(TileKind(self.ins.tile))
+
+    @property
+    def direct(self) -> bool:
+        return self.tile.kind is TileKind.DIRECT
+
+    @cached_property
+    def ext(self) -> tuple[int, int]:
+        """Rows and columns by which a window exceeds its tile's outputs, plus one."""
+        return (self.ins.kernel_h, self.ins.kernel_w) if self.direct else (3, 3)
+
+    @cached_property
+    def passes(self) -> tuple[Pass, ...]:
+        size = self.ins.pass_kgs
+        return tuple(Pass(k, min(size, self.ins.kgs - k)) for k in range(0, self.ins.kgs, size))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks of one pass, in order."""
+        ins = self.ins
+        rows = self._spans(ins.conv_h, ins.out_h, ins.in_h, ins.pad_top, self.ext[0], ins.block_th, ins.blocks_y)
+        columns = self._spans(ins.conv_w, ins.out_w, ins.in_w, ins.pad_left, self.ext[1], ins.block_tw, ins.blocks_x)
+        result = []
+        for by, y in enumerate(rows):
+            for bx, x in enumerate(columns):
+                end_y, end_x = by == len(rows) - 1, bx == len(columns) - 1
+                result.append(Block(y, x, ins.q_count[2 * end_y + end_x], end_y and end_x))
+        return tuple(result)
+
+    def _spans(self, conv: int, out: int, size: int, pad: int, ext: int, block: int, blocks: int) -> list[Span]:
+        m, stride, tiles = self.tile.m, self.ins.stride, -(-conv // self.tile.m)
+        spans = []
+        for b in range(blocks):
+            first = b * block
+            n = min(block, tiles - first)
+            origin = first * m * stride - pad
+            low, high = max(origin, 0), min(origin + (n * m - 1) * stride + ext, size)
+            pixels = min(n * m, conv - first * m)
+            outputs = min(n * m // 2, out - first * m // 2) if self.ins.pool else pixels
+            spans.append(Span(n, origin, low, high - low, first * m, pixels, max(outputs, 0)))
+        return spans
+
+    @cached_property
+    def steps(self) -> int:
+        """Array steps of one tap group."""
+        return self.ins.red_words * self.ins.sub_s
+
+    @cached_property
+    def word_beats(self) -> int:
+        return self.hw.weight_word_bytes(bool(self.ins.implicit_index)) // self.hw.weight_bytes
+
+    @cached_property
+    def param_beats(self) -> int:
+        return self.hw.param_group_bytes // self.hw.weight_bytes
+
+    @cached_property
+    def chunk_beats(self) -> int:
+        """Beats of one output channel group: parameters, then weights."""
+        return self.param_beats + self.ins.chunk_words * self.word_beats
+
+    @cached_property
+    def chunks(self) -> int:
+        """Chunks that wfetch reads for the layer."""
+        return self.ins.kgs * (1 if self.ins.resident else len(self.blocks))
+
+    @cached_property
+    def nk(self) -> int:
+        """Words of the M buffer that a tap group fills: the cycles of its drain."""
+        return self.hw.tiles * self.hw.channel_blocks
+
+    @cached_property
+    def window(self) -> int:
+        """Cycles of the input transform for one window: columns read or groups written, whichever are more."""
+        return max(self.tile.alpha, self.tile.groups)
+
+    @cached_property
+    def tile_cycles(self) -> int:
+        """Cycles of the input transform for one tile."""
+        return self.window * self.ins.v_words
+
+    def kbs(self, kg: int) -> int:
+        """Channel blocks of output channel group kg."""
+        return min(self.hw.channel_blocks, self.ins.out_cb - kg * self.hw.channel_blocks)
+

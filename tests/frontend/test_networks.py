@@ -1,0 +1,56 @@
+"""The networks of models/ through capture and all passes: same numbers as torch, and what is left for the engine."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.resnet import resnet18, resnet20, resnet34, resnet50
+from models.vgg16 import vgg16
+from models.vgg_nagadomi import vgg_nagadomi
+from subrow import passes
+from subrow.compress.execute import execute
+from subrow.emit.legal import check
+from subrow.frontend.torch_export import capture
+from subrow.spec.errors import UnsupportedError
+
+NETWORKS = {
+    # network, image side, convolutions with a residual, instructions, what lower still refuses
+    "resnet18": (lambda: resnet18(10, width=8), 64, 8, 22, "node maxpool, op max_pool: kernel (3, 3), stride (2, 2)"),
+    "resnet34": (lambda: resnet34(10, width=4, stem_pool=False), 64, 16, 38, None),
+    "resnet50": (lambda: resnet50(10, width=4), 64, 16, 55, "node maxpool, op max_pool"),
+    "resnet20": (lambda: resnet20(), 32, 9, 23, None),
+    "vgg16": (lambda: vgg16(10, width=1 / 64), 224, 0, 16, None),
+    "vgg_nagadomi": (lambda: vgg_nagadomi(), 32, 0, 11, None),
+}
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """Batch-norm statistics that are not the identity."""
+    generator = torch.Generator().manual_seed(5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.2)
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 1)
+    return model
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network(name: str) -> None:
+    build, side, residuals, instructions, refused = NETWORKS[name]
+    model = randomised(build())
+    x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model(x).numpy()
+    graph = capture(model, x)
+    fused = passes.run(graph)
+    got = execute(fused, x)["output"].reshape(expected.shape)
+    assert np.linalg.norm(got - expected) < 1e-4 * np.linalg.norm(expected)
+    convs = [n for n in fused if n.op == "conv"]
+    assert len(convs) == instructions and sum(len(n.inputs) == 2 for n in convs) == residuals
+    if refused is None:
+        check(fused)
+    else:
+        with pytest.raises(UnsupportedError) as caught:
+            check(fused)
+        assert refused in str(caught.value) and "Supported: convolutions" in str(caught.value)
