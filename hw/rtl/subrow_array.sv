@@ -236,7 +236,7 @@ module subrow_array
     end
   end
 
-  // ---- stages 1..5: RAM data, operands, M, P, sums --------------------
+  // ---- stages 1..5: RAM data, operands, M, P, hold --------------------
   logic [5:1] valid_q, first_q, last_q;
   logic [IdxBits-1:0] j1_q;
   logic [1:0] step1_q;
@@ -326,6 +326,7 @@ module subrow_array
       .ab_en_i    (valid_q[2]),
       .m_en_i     (valid_q[3]),
       .p_en_i     (valid_q[4]),
+      .p_first_i  (first_q[4]),
       .acc_en_i   (valid_q[5]),
       .acc_first_i(first_q[5]),
       .acc_last_i (last_q[5]),

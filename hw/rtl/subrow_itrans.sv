@@ -2,15 +2,15 @@
 //
 // Windows in loop-nest order (docs/hardware.md): tile, channel block, window row, window column. One column of a
 // window is read per cycle (up to six rows, one per bank), the columns are transformed as they come, the rows while
-// the next window is read, one tap group written per cycle. A window takes max(columns, groups) cycles: direct 2, F2
-// 4, F4 9. Pixels outside the image are 0. Tiles past the last one of a block are not written.
+// the next window is read, one per cycle (subrow_itrans_data does both). A window takes direct 2, F2 4, F4 9 cycles.
+// Pixels outside the image are 0. Tiles past the last one of a block are not written.
 //
 // Contract: one layer per command; cmd_ready_o is high when idle. A window waits until its rows are there (rows_i); a
 // block waits until its half of the V buffer is free (v_free_i). RAM reads have latency 1; writes never wait.
 // act_free_o counts blocks behind their last read, q_ready_o tile groups behind their last write; all counters have 16
 // bits and restart with the command. Between blocks: 7 idle cycles.
 // Parameters: SubRow 4, 8, 16; Tiles even, 2..32; VBits 8..16; ActWords, VWords powers of two, 4..65536.
-// Cost: two multipliers for addresses, 140 * 12 flip-flops per channel of the sub-row, about 100 adders per channel.
+// Cost: subrow_itrans_data, two multipliers for addresses, about 1,500 flip-flops of control.
 module subrow_itrans
   import subrow_pkg::*;
 #(
@@ -49,9 +49,6 @@ module subrow_itrans
       ActWords < 4 || ActWords > 65536) begin : g_illegal_words
     $error("subrow_itrans: ActWords and VWords must be powers of two, 4..65536");
   end
-
-  localparam int unsigned TBits = 12;  // B^T x: at most 10 * 128
-  localparam int unsigned YBits = 16;  // B^T x B: at most 100 * 128
 
   // What travels with a window from its last read to its writes.
   typedef struct packed {
@@ -111,14 +108,13 @@ module subrow_itrans
 
   logic direct, f2, wide_step;  // wide_step: rows and columns of a window are two apart
   logic [2:0] cols_last;
-  logic [3:0] pace_last, groups_last;
+  logic [3:0] pace_last;  // also: the last row step
   logic [4:0] tile_step;
   assign direct      = cmd_q.tile == TileDirect;
   assign f2          = cmd_q.tile == TileF2;
   assign wide_step   = direct && cmd_q.stride == 2'd2;
   assign cols_last   = direct ? 3'd1 : f2 ? 3'd3 : 3'd5;
-  assign groups_last = direct ? 4'd0 : f2 ? 4'd3 : 4'd8;
-  assign pace_last   = direct ? 4'd1 : groups_last;
+  assign pace_last   = direct ? 4'd1 : f2 ? 4'd3 : 4'd8;
   assign tile_step   = wide_step || !(direct || f2) ? 5'd4 : 5'd2;
 
   // ---- stage 0: window and column --------------------
@@ -127,6 +123,10 @@ module subrow_itrans
   logic [11:0] cb_q;
   logic [15:0] word_q, q_base_q, cb_cols_q, cb_row_q, block_q, rows_base_q, avail_q, all_words_q;
   logic [9:0] tx_q, ty_q;
+  // last values of the counters above; the command and the block's size stand long before the first window
+  logic [5:0] kx_last_q, ky_last_q;
+  logic [11:0] cb_last_q;
+  logic [9:0] tx_last_q, ty_last_q;
   logic signed [15:0] ly_q, lx_q;  // tile origin, from the first row and column in the buffer
   logic [Tiles-1:0] lane_q;
   logic all_rows_q;
@@ -141,12 +141,12 @@ module subrow_itrans
   assign run        = state_q == Run && (c_q != '0 || rows_ok);
   assign read       = run && c_q <= {1'b0, cols_last};
   assign w_end      = c_q == pace_last;
-  assign kx_end     = kx_q + 6'd1 == cmd_q.kernel_w;
-  assign ky_end     = ky_q + 6'd1 == cmd_q.kernel_h;
-  assign cb_end     = cb_q + 12'd1 == cmd_q.in_cb;
+  assign kx_end     = kx_q == kx_last_q;
+  assign ky_end     = ky_q == ky_last_q;
+  assign cb_end     = cb_q == cb_last_q;
   assign tile_end   = kx_end & ky_end & cb_end;
-  assign tx_end     = tx_q + 10'd1 == tw;
-  assign ty_end     = ty_q + 10'd1 == th;
+  assign tx_end     = tx_q == tx_last_q;
+  assign ty_end     = ty_q == ty_last_q;
   assign lane_end   = lane_q[Tiles-1] | (tx_end & ty_end);
   assign block_done = run & w_end & tile_end & tx_end & ty_end;
   assign block_lead = block_q - v_free_i;
@@ -163,6 +163,12 @@ module subrow_itrans
         default: if (block_done) state_q <= blk_last ? Idle : Block;
       endcase
     end
+
+    kx_last_q <= cmd_q.kernel_w - 6'd1;
+    ky_last_q <= cmd_q.kernel_h - 6'd1;
+    cb_last_q <= cmd_q.in_cb - 12'd1;
+    tx_last_q <= tw - 10'd1;
+    ty_last_q <= th - 10'd1;
 
     avail_q    <= rows_i - rows_base_q;
     all_rows_q <= $signed(avail_q) >= $signed({4'd0, nrows}) && state_q == Run;
@@ -215,7 +221,8 @@ module subrow_itrans
   logic [2:1] free_q;  // the last column of its block
   logic [2:0] col_q[1:5];
   window_t win_q[1:5];
-  logic [2:0] bank_q[1:3];  // bank of row 0
+  logic [2:0] bank_q[1:2];  // bank of row 0
+  logic [5:0][2:0] bank3_q;
   logic signed [15:0] ly1_q;
   logic in_cols_q, half1_q, half2_q;
   logic [15:0] offset_q, product_q, act_free_q;
@@ -245,19 +252,26 @@ module subrow_itrans
     addr1_q   <= (AAddrBits - 1)'(product_q + offset_q + cb_row_q);
     half2_q   <= half1_q;
     bank_q[2] <= bank_q[1];
-    bank_q[3] <= bank_q[2];
     mask3_q   <= mask2_q;
     if (start || !rst_ni) act_free_q <= '0;
     else if (valid_q[2] & free_q[2]) act_free_q <= act_free_q + 1'b1;
   end
 
-  for (genvar r = 0; r < 6; r++) begin : g_mask
+  // Places of the column transform: see subrow_itrans_data.
+  for (genvar r = 0; r < 6; r++) begin : g_place
     logic signed [15:0] ly;
-    logic in_tile;
-    assign in_tile = r < 2 || (r < 4 ? !direct : !direct && !f2);
-    assign ly = ly1_q + (wide_step ? 16'(2 * r) : 16'(r));
+    logic [2:0] row;
+    if (r < 3) begin : g_same
+      assign row = 3'(r);
+    end else if (r < 5) begin : g_twice
+      assign row = f2 ? 3'(r - 2) : 3'(r);
+    end else begin : g_last
+      assign row = direct ? (wide_step ? 3'd2 : 3'd1) : f2 ? 3'd3 : 3'd5;
+    end
+    assign ly = ly1_q + 16'(row);
     always_ff @(posedge clk_i) begin
-      mask2_q[r] <= in_cols_q && !ly[15] && ly < $signed({4'd0, nrows}) && in_tile;
+      mask2_q[r] <= in_cols_q && !ly[15] && ly < $signed({4'd0, nrows}) && (r == 0 || r == 5 || !direct);
+      bank3_q[r] <= bank_q[2] + row;
     end
   end
 
@@ -269,134 +283,86 @@ module subrow_itrans
     assign a_raddr_o[b] = {half2_q, below[b] ? addr1_q : addr0_q};
   end
 
-  // ---- stage 4: rows in order. 5: column transform. 6: into the window --------------------
-  logic signed [7:0] x_q[6][SubRow];
-  logic signed [TBits-1:0] xf_q[6][SubRow], part_q[6][SubRow][5], full_q[6][SubRow][6];
-
-  // Loops over channels stand inside the conditions: a simulator then tests each once, not for every channel.
-  for (genvar r = 0; r < 6; r++) begin : g_row
-    logic [2:0] bank;
-    assign bank = bank_q[3] + (wide_step ? 3'(2 * r) : 3'(r));
-    always_ff @(posedge clk_i) begin
-      if (valid_q[3]) for (int l = 0; l < int'(SubRow); l++) x_q[r][l] <= mask3_q[r] ? a_rdata_i[bank][l] : '0;
-      if (valid_q[4] && direct) for (int l = 0; l < int'(SubRow); l++) xf_q[r][l] <= TBits'(x_q[r][l]);
-      else if (valid_q[4] && f2) begin
-        for (int l = 0; l < int'(SubRow); l++) begin
-          xf_q[r][l] <= TBits'(bt_f2(r, 32'(x_q[0][l]), 32'(x_q[1][l]), 32'(x_q[2][l]), 32'(x_q[3][l])));
-        end
-      end else if (valid_q[4]) begin
-        for (int l = 0; l < int'(SubRow); l++) begin
-          xf_q[r][l] <= TBits'(bt_f4(r, 32'(x_q[0][l]), 32'(x_q[1][l]), 32'(x_q[2][l]), 32'(x_q[3][l]),
-                                     32'(x_q[4][l]), 32'(x_q[5][l])));
-        end
-      end
-    end
-    for (genvar c = 0; c < 6; c++) begin : g_col
-      if (c < 5) begin : g_part
-        always_ff @(posedge clk_i) begin
-          if (valid_q[5] && col_q[5] == 3'(c)) for (int l = 0; l < int'(SubRow); l++) part_q[r][l][c] <= xf_q[r][l];
-          if (valid_q[5] & last_q[5]) begin
-            // A window ends with an odd column: 1, 3 or 5.
-            for (int l = 0; l < int'(SubRow); l++) begin
-              full_q[r][l][c] <= c % 2 == 1 && col_q[5] == 3'(c) ? xf_q[r][l] : part_q[r][l][c];
-            end
-          end
-        end
-      end else begin : g_final
-        always_ff @(posedge clk_i) begin
-          if (valid_q[5] & last_q[5]) for (int l = 0; l < int'(SubRow); l++) full_q[r][l][c] <= xf_q[r][l];
-        end
-      end
-    end
-  end
-
-  // ---- writer: one tap group per cycle; row transform, then shift and clamp --------------------
-  logic write_q, ends_q;
-  logic [2:0] row_q;   // first row of the group
-  logic [1:0] part3_q; // F4: columns 0..3 of a row, of the next row, then columns 4, 5 of both
-  logic [3:0] g_q;
+  // ---- writer: one row of the window or the kept taps of two rows per step, one tap group each ------------------------
+  logic step_q, q_last_q, half_out_q, load, step_end;
+  logic [2:0] row_q;   // place of the row
+  logic [1:0] part_q;  // F4: a row, the next row, then taps 4, 5 of both; direct: a row, the next row
+  logic [3:0] g_q;     // step of the window
   logic [Tiles-1:0] lane_out_q;
-  logic half_out_q, q_last_q;
   logic [15:0] out_addr_q;
-  logic [2:0] row_a, row_b;
-  logic tail, write_end;
-  assign tail      = !direct && !f2 && part3_q == 2'd2;
-  assign row_a     = row_q;
-  assign row_b     = direct || tail ? row_q + 3'd1 : row_q;
-  assign write_end = g_q == groups_last;
+  assign load     = valid_q[5] & last_q[5];
+  assign step_end = g_q == pace_last;
 
-  logic write1_q, write2_q, ends1_q;
-  logic [Tiles-1:0] lane1_q, lane2_q;
+  // Behind the steps: row, taps, shifted, written.
+  logic [4:1] step_d_q, write_d_q, ends_d_q;
+  logic [4:1][Tiles-1:0] lane_d_q;
+  logic [4:1][VAddrBits-1:0] addr_d_q;
+  logic [1:0] part1_q;
+  logic [3:0] g1_q;
+  logic [3:0][3:0] ev_q;
   logic [15:0] q_ready_q;
-  logic [VAddrBits-1:0] addr_d, waddr1_q, waddr2_q;
-  assign addr_d = {half_out_q, out_addr_q[VAddrBits-2:0]};
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {write_q, write1_q, write2_q} <= '0;
+      {step_q, step_d_q, write_d_q} <= '0;
     end else begin
-      if (valid_q[5] & last_q[5]) write_q <= 1'b1;
-      else if (write_end) write_q <= 1'b0;
-      write1_q <= write_q;
-      write2_q <= write1_q;
+      if (load) step_q <= 1'b1;
+      else if (step_end) step_q <= 1'b0;
+      step_d_q  <= {step_d_q[3:1], step_q};
+      write_d_q <= {write_d_q[3:1], step_q & (!direct | step_end)};
     end
-    if (valid_q[5] & last_q[5]) begin
-      {g_q, row_q, part3_q} <= '0;
+    if (load) begin
+      {g_q, row_q, part_q} <= '0;
       lane_out_q <= win_q[5].lane;
       half_out_q <= win_q[5].half;
       q_last_q   <= win_q[5].q_last;
       out_addr_q <= win_q[5].addr;
-    end else if (write_q) begin
-      g_q        <= g_q + 1'b1;
-      out_addr_q <= out_addr_q + cmd_q.v_words;
-      part3_q    <= part3_q == 2'd2 ? '0 : part3_q + 1'b1;
-      if (f2 || part3_q != 2'd1) row_q <= row_q + 3'd1;
-      if (!f2 && part3_q == 2'd1) row_q <= row_q - 3'd1;
-      if (!f2 && part3_q == 2'd2) row_q <= row_q + 3'd2;
+    end else if (step_q) begin
+      g_q    <= g_q + 1'b1;
+      part_q <= part_q == 2'd2 ? '0 : part_q + 1'b1;
+      if (!direct) out_addr_q <= out_addr_q + cmd_q.v_words;
+      if (direct || (f2 && row_q == 3'd2)) row_q <= 3'd5;
+      else if (f2 || part_q != 2'd1) row_q <= row_q + 3'd1;
     end
-    lane1_q  <= lane_out_q;
-    waddr1_q <= addr_d;
-    ends1_q  <= write_q & write_end & q_last_q;
-    lane2_q  <= lane1_q;
-    waddr2_q <= waddr1_q;
-    ends_q   <= ends1_q;
+    lane_d_q <= {lane_d_q[3:1], lane_out_q};
+    addr_d_q <= {addr_d_q[3:1], {half_out_q, out_addr_q[VAddrBits-2:0]}};
+    ends_d_q <= {ends_d_q[3:1], step_q & step_end & q_last_q};
+    part1_q  <= part_q;
+    g1_q     <= direct ? '0 : g_q;
+    for (int unsigned t = 0; t < 4; t++) ev_q[t] <= cmd_q.ev[{g1_q, t[1:0]}];
     if (start || !rst_ni) q_ready_q <= '0;
-    else if (ends_q) q_ready_q <= q_ready_q + 1'b1;
+    else if (ends_d_q[4]) q_ready_q <= q_ready_q + 1'b1;
   end
 
-  for (genvar t = 0; t < 4; t++) begin : g_tap
-    logic [2:0] row;
-    logic [3:0] ev_q;
-    logic signed [YBits:0] half_unit;
-    assign row       = t < 2 ? row_a : row_b;
-    assign half_unit = ev_q == '0 ? '0 : (YBits + 1)'(1) << (ev_q - 4'd1);
-    always_ff @(posedge clk_i) ev_q <= cmd_q.ev[{g_q, 2'(t)}];
+  subrow_itrans_data #(
+    .SubRow(SubRow),
+    .VBits (VBits)
+  ) u_data (
+    .clk_i,
+    .f4_i    (!direct && !f2),
+    .f2_i    (f2),
+    .x_en_i  (valid_q[3]),
+    .bank_i  (bank3_q),
+    .mask_i  (mask3_q),
+    .a_i     (a_rdata_i),
+    .xf_en_i (valid_q[4]),
+    .col_en_i(valid_q[5]),
+    .col_i   (col_q[5]),
+    .last_i  (last_q[5]),
+    .row_en_i(step_q),
+    .row_i   (row_q),
+    .y_en_i  (step_d_q[1]),
+    .keep_a_i(part1_q == 2'd0),
+    .keep_b_i(part1_q == 2'd1),
+    .tail_i  (!direct && !f2 && part1_q == 2'd2),
+    .t_en_i  (step_d_q[2]),
+    .ev_i    (ev_q),
+    .v_en_i  (step_d_q[3]),
+    .v_o     (v_wdata_o)
+  );
 
-    for (genvar l = 0; l < SubRow; l++) begin : g_channel
-      logic signed [31:0] x[6];
-      logic signed [YBits-1:0] y_q;
-      logic signed [YBits:0] shifted;
-      logic signed [VBits-1:0] v_q;
-      localparam logic signed [YBits:0] VMax = (1 << (VBits - 1)) - 1;
-      for (genvar c = 0; c < 6; c++) begin : g_x
-        assign x[c] = 32'(full_q[row][l][c]);
-      end
-      always_ff @(posedge clk_i) begin
-        if (write_q) begin
-          if (direct) y_q <= YBits'(x[t%2]);
-          else if (f2) y_q <= YBits'(bt_f2(t, x[0], x[1], x[2], x[3]));
-          else if (tail) y_q <= YBits'(bt_f4(4 + t % 2, x[0], x[1], x[2], x[3], x[4], x[5]));
-          else y_q <= YBits'(bt_f4(t, x[0], x[1], x[2], x[3], x[4], x[5]));
-        end
-        if (write1_q) v_q <= shifted > VMax ? VBits'(VMax) : shifted < -VMax ? VBits'(-VMax) : VBits'(shifted);
-      end
-      assign shifted         = ((YBits + 1)'(y_q) + half_unit) >>> ev_q;
-      assign v_wdata_o[t][l] = v_q;
-    end
-  end
-
-  assign v_we_o      = write2_q ? lane2_q : '0;
-  assign v_waddr_o   = waddr2_q;
+  assign v_we_o      = write_d_q[4] ? lane_d_q[4] : '0;
+  assign v_waddr_o   = addr_d_q[4];
   assign q_ready_o   = q_ready_q;
-  assign cmd_ready_o = state_q == Idle && !(|valid_q | write_q | write1_q | write2_q | ends_q);
+  assign cmd_ready_o = state_q == Idle && !(|valid_q | step_q | (|step_d_q));
 endmodule

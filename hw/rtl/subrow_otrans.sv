@@ -1,8 +1,9 @@
 // Output transform: Y = A^T (M << em) A of every output tile of a layer, one pixel of SubRow channels per transfer.
 //
 // Walks block, kg, q, n, kb (docs/hardware.md). Reads the tap groups of one tile from the M buffer, one word per cycle,
-// aligns them, transforms rows into registers `r_q` while pixels of the tile before leave from registers `e_q`
-// through the column transform. All arithmetic is modulo 2^YBits; the compiler guarantees that Y fits.
+// and makes half a row of the row transform of each, while pixels of the tile before leave through the column transform:
+// subrow_otrans_data does both. F4 takes 15 reads: for each two rows the word of their taps 4 and 5, then each row's word
+// twice; F2 takes 4, direct the same word twice. All arithmetic is modulo 2^YBits; the compiler guarantees that Y fits.
 //
 // Contract
 //   command   one layer per transfer; cmd_ready_o is high when idle; counters restart at 0 with each command.
@@ -11,9 +12,9 @@
 //   y stream  valid never waits for ready. y_meta = {last_of_unit, drop, kb, oy[11:0], ox[11:0], quad_last,
 //             quad_first}: last_of_unit closes a (block, kg); drop marks pixels outside the convolution's output or,
 //             with pooling, pixels of quads whose pooled pixel lies outside; oy, ox count from the block's corner.
-//   rate      max(groups, m * m) cycles per tile; latency 6 cycles from the last read of a tile to its first pixel.
+//   rate      m * m cycles per tile; latency 7 cycles from the last read of a tile to its first pixel.
 // Parameters: SubRow 4, 8, 16; Channels a power of two, SubRow..128; Tiles 2..32; AccBits <= YBits <= 48.
-// Cost: 2 * 24 * SubRow * YBits + 7 * SubRow * YBits flip-flops, no DSP, no RAM.
+// Cost: subrow_otrans_data, about 600 flip-flops of control, no DSP, no RAM.
 
 module subrow_otrans
   import subrow_pkg::*;
@@ -62,7 +63,6 @@ module subrow_otrans
     $error("subrow_otrans: AccBits = %0d must be 1..YBits, YBits = %0d at most 48", AccBits, YBits);
   end
 
-  typedef logic signed [YBits-1:0] y_t;
   typedef struct packed {
     logic              unit_last;  // last tile of the (block, kg)
     logic [KbBits-1:0] kb;
@@ -72,10 +72,12 @@ module subrow_otrans
     logic [12:0]       rem_w;
   } tile_t;
   typedef struct packed {
-    logic       shift;  // a new pair of rows begins
-    logic [1:0] phase;  // 0: row 4, 1: row 5, 2: columns 4, 5 of both
+    logic       tail;   // F4: the word of taps 4, 5 of two rows
+    logic       odd;    // F4: second row of the two; direct: second row
+    logic       upper;  // columns 2, 3
+    logic [2:0] row;
     logic       last;
-  } load_t;
+  } step_t;
 
   // ---- command -----------------------------------------------------------------------------------------------------
   /* verilator lint_off UNUSEDSIGNAL */
@@ -85,7 +87,6 @@ module subrow_otrans
   wire start = cmd_valid_i && cmd_ready_o;
   wire f4 = in_q.tile == TileF4;
   wire f2 = in_q.tile == TileF2;
-  wire [3:0] g_max = f4 ? 4'd8 : f2 ? 4'd3 : 4'd0;
   assign cmd_ready_o = !run_q && !busy;
   always_ff @(posedge clk_i) if (start) in_q <= cmd_data_i;
 
@@ -94,12 +95,15 @@ module subrow_otrans
   logic [9:0] th, tw;
   logic [11:0] crows, ccols, orows, ocols;
   logic [3:0] g_q;
-  logic [1:0] phase_q;
+  logic [2:0] phase_q, row_q;  // phase: F4: 0 tail, 1, 2 first row, 3, 4 second row; direct: row
   logic [KbBits-1:0] kb_q;
   logic [4:0] n_q;
   logic [9:0] ty_q, tx_q;
   logic [11:0] kgs, kg_q;        // output channel groups of the pass; the one at work
   logic [11:0] left_q, first_q;  // channel blocks to the last: from this group, from the first of the pass
+  // last values; they stand before blk_valid
+  logic [9:0] ty_last_q, tx_last_q;
+  logic [11:0] kg_last_q;
   logic [15:0] unit_q;
   logic adv;
 
@@ -116,13 +120,14 @@ module subrow_otrans
   /* verilator lint_on PINCONNECTEMPTY */
 
   wire issue = run_q && blk_valid && m_ready_i != unit_q && adv;
-  wire g_last = g_q == g_max;
+  wire row_last = row_q == 3'd5;
+  wire step_last = row_last && (!f4 || phase_q == 3'd4);
   wire kb_last = 32'(kb_q) == Cb - 1 || 12'(kb_q) + 12'd1 == left_q;
-  wire tx_last = tx_q == tw - 10'd1;
-  wire tile_last = tx_last && ty_q == th - 10'd1;
+  wire tx_last = tx_q == tx_last_q;
+  wire tile_last = tx_last && ty_q == ty_last_q;
   wire n_last = 32'(n_q) == Tiles - 1 || tile_last;
-  wire kg_last = kg_q == kgs - 12'd1;
-  wire tile_done = issue && g_last && kb_last;
+  wire kg_last = kg_q == kg_last_q;
+  wire tile_done = issue && step_last && kb_last;
   assign blk_next = tile_done && tile_last && kg_last;
 
   assign m_free_o = unit_q;
@@ -141,14 +146,29 @@ module subrow_otrans
       if (start) unit_q <= '0;
       else if (tile_done && n_last) unit_q <= unit_q + 16'd1;
     end
+    tx_last_q <= tw - 10'd1;
+    ty_last_q <= th - 10'd1;
+    kg_last_q <= kgs - 12'd1;
     if (load_q) begin
-      {g_q, phase_q, kb_q, n_q, ty_q, tx_q, kg_q} <= '0;
+      {phase_q, row_q, kb_q, n_q, ty_q, tx_q, kg_q} <= '0;
+      g_q <= f4 ? 4'd2 : 4'd0;
       left_q <= in_q.out_cb;
       first_q <= in_q.out_cb;
     end else if (issue) begin
-      g_q <= g_last ? 4'd0 : g_q + 4'd1;
-      phase_q <= g_last || phase_q == (f4 ? 2'd2 : 2'd1) ? 2'd0 : phase_q + 2'd1;
-      if (g_last) kb_q <= kb_last ? '0 : kb_q + 1'b1;
+      phase_q <= step_last || phase_q == 3'd4 || f2 ? 3'd0 : phase_q + 3'd1;
+      if (step_last) g_q <= f4 ? 4'd2 : 4'd0;
+      else if (f4) begin
+        unique case (phase_q)
+          3'd0: g_q <= g_q - 4'd2;
+          3'd2: g_q <= g_q + 4'd1;
+          3'd4: g_q <= g_q + 4'd4;
+          default: ;
+        endcase
+      end else if (f2) g_q <= g_q + 4'd1;
+      if (step_last) row_q <= 3'd0;
+      else if (!f4) row_q <= f2 && row_q != 3'd2 ? row_q + 3'd1 : 3'd5;
+      else if (phase_q == 3'd2 || phase_q == 3'd4) row_q <= row_q + 3'd1;
+      if (step_last) kb_q <= kb_last ? '0 : kb_q + 1'b1;
       if (tile_done) begin
         n_q <= n_last ? 5'd0 : n_q + 5'd1;
         tx_q <= tx_last ? 10'd0 : tx_q + 10'd1;
@@ -162,25 +182,25 @@ module subrow_otrans
     end
   end
 
-  // ---- align -------------------------------------------------------------------------------------------------------
-  logic s1_v_q, s2_v_q;
-  load_t s1_load_q, s2_load_q;
-  tile_t s1_tile_q, s2_tile_q;
-  logic [3:0][3:0] s1_em_q;
-  y_t x_q[SubRow][4];
+  // ---- stages 1..3: RAM data, aligned words, sums ------------------------------------------------------------------
+  logic [3:1] s_v_q;
+  step_t s_q[1:3];
+  tile_t s_tile_q[1:3];
+  logic [3:0][3:0] em_q;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      s1_v_q <= 1'b0;
-      s2_v_q <= 1'b0;
-    end else if (adv) begin
-      s1_v_q <= issue;
-      s2_v_q <= s1_v_q;
-    end
+    if (!rst_ni) s_v_q <= '0;
+    else if (adv) s_v_q <= {s_v_q[2:1], issue};
     if (adv) begin
-      for (int unsigned t = 0; t < 4; t++) s1_em_q[t] <= in_q.em[{g_q, t[1:0]}];
-      s1_load_q <= '{shift: (f4 || f2) && phase_q == 2'd0, phase: phase_q, last: g_last};
-      s1_tile_q <= '{
+      for (int unsigned t = 0; t < 4; t++) em_q[t] <= in_q.em[{g_q, t[1:0]}];
+      s_q[1] <= '{
+          tail: f4 && phase_q == 3'd0,
+          odd: f4 ? row_q[0] : phase_q[0],
+          upper: f4 && !phase_q[0],
+          row: row_q,
+          last: step_last
+      };
+      s_tile_q[1] <= '{
           unit_last: kb_last && tile_last,
           kb: kb_q,
           oy: f4 ? {ty_q, 2'b0} : {1'b0, ty_q, 1'b0},
@@ -188,77 +208,30 @@ module subrow_otrans
           rem_h: in_q.pool[0] ? {orows, 1'b0} : {1'b0, crows},
           rem_w: in_q.pool[0] ? {ocols, 1'b0} : {1'b0, ccols}
       };
-      s2_load_q <= s1_load_q;
-      s2_tile_q <= s1_tile_q;
-      for (int unsigned l = 0; l < SubRow; l++)
-        for (int unsigned t = 0; t < 4; t++)
-          x_q[l][t] <= y_t'($signed(m_rdata_i[(t*SubRow+l)*AccBits+:AccBits])) <<< s1_em_q[t];
+      for (int i = 2; i <= 3; i++) begin
+        s_q[i] <= s_q[i-1];
+        s_tile_q[i] <= s_tile_q[i-1];
+      end
     end
   end
 
-  // ---- row transform: pairs of rows enter at 4, 5 and move up; the last row is 5 for every tile size ---------------
+  // ---- rows of a whole tile, then its pixels -----------------------------------------------------------------------
   logic r_full_q, copy;
   tile_t r_tile_q;
-  y_t r_q[SubRow][6][4];
-  wire r_load = s2_v_q && (!r_full_q || copy);
-  assign adv = !s2_v_q || r_load;
+  wire r_load = s_v_q[3] && (!r_full_q || copy);
+  assign adv = !s_v_q[3] || r_load;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) r_full_q <= 1'b0;
-    else if (r_load && s2_load_q.last) r_full_q <= 1'b1;
+    else if (r_load && s_q[3].last) r_full_q <= 1'b1;
     else if (copy) r_full_q <= 1'b0;
-    if (r_load) r_tile_q <= s2_tile_q;
+    if (r_load) r_tile_q <= s_tile_q[3];
   end
 
-  y_t row4[SubRow][4], row5[SubRow][4], tail4[SubRow][4], tail5[SubRow][4];
-  for (genvar l = 0; l < SubRow; l++) begin : g_row
-    logic signed [47:0] x0, x1, x2, x3;
-    y_t sum12, dif12;  // what the rows of both transforms share: x1 + x2 in even rows, x1 - x2 in odd ones
-    assign x0 = 48'(x_q[l][0]);
-    assign x1 = 48'(x_q[l][1]);
-    assign x2 = 48'(x_q[l][2]);
-    assign x3 = 48'(x_q[l][3]);
-    assign sum12 = x_q[l][1] + x_q[l][2];
-    assign dif12 = x_q[l][1] - x_q[l][2];
-    for (genvar b = 0; b < 4; b++) begin : g_col
-      y_t head, tail, wino, same4, same5;
-      assign head = b == 0 ? x_q[l][0] + sum12 : b % 2 == 0 ? sum12 : dif12;
-      assign tail = f4 ? y_t'(at_f4(b, 0, 0, 0, x3, 0, 0)) : b < 2 ? y_t'(at_f2(b, 0, 0, 0, x3)) : '0;
-      assign wino = head + tail;
-      assign same4 = b < 2 ? x_q[l][b%2] : '0;
-      assign same5 = b < 2 ? x_q[l][2+b%2] : '0;
-      assign row4[l][b] = f4 || f2 ? wino : same4;
-      assign row5[l][b] = f4 || f2 ? wino : same5;
-      assign tail4[l][b] = y_t'(at_f4(b, 0, 0, 0, 0, x0, x1));
-      assign tail5[l][b] = y_t'(at_f4(b, 0, 0, 0, 0, x2, x3));
-    end
-  end
-
-  // Loops over channels stand inside the conditions: a simulator then tests each once, not for every channel.
-  for (genvar b = 0; b < 4; b++) begin : g_r
-    for (genvar i = 0; i < 4; i++) begin : g_up
-      always_ff @(posedge clk_i) begin
-        if (r_load && s2_load_q.shift) for (int l = 0; l < int'(SubRow); l++) r_q[l][i][b] <= r_q[l][i+2][b];
-      end
-    end
-    always_ff @(posedge clk_i) begin
-      if (r_load && s2_load_q.phase == 2'd0) for (int l = 0; l < int'(SubRow); l++) r_q[l][4][b] <= row4[l][b];
-      else if (r_load && s2_load_q.phase == 2'd2) begin
-        for (int l = 0; l < int'(SubRow); l++) r_q[l][4][b] <= r_q[l][4][b] + tail4[l][b];
-      end
-      if (r_load && s2_load_q.phase == 2'd2) begin
-        for (int l = 0; l < int'(SubRow); l++) r_q[l][5][b] <= r_q[l][5][b] + tail5[l][b];
-      end else if (r_load) for (int l = 0; l < int'(SubRow); l++) r_q[l][5][b] <= row5[l][b];
-    end
-  end
-
-  // ---- column transform: row a of A^T is [a=0] x0 + (x1 + x2) + (x3 + x4) << a + [a=m-1] x5, minus when a is odd ----
   logic e_v_q, a_v_q, b_v_q;
   tile_t e_tile_q;
-  y_t e_q[SubRow][6][4];
   logic [3:0] pix_q;  // {qx, qy, dy, dx}
   logic [MetaBits-1:0] a_meta_q, b_meta_q;
-  logic [1:0] a_row_q;
 
   wire b_ready = !b_v_q || y_ready_i;
   wire a_ready = !a_v_q || b_ready;
@@ -266,12 +239,11 @@ module subrow_otrans
   wire pix_fire = e_v_q && a_ready;
   wire [1:0] row = pix_q[2:1];
   wire [1:0] col = {pix_q[3], pix_q[0]};
-  wire row_last = row == (f4 ? 2'd3 : 2'd1);
   wire [11:0] oy = e_tile_q.oy | {10'd0, row};
   wire [11:0] ox = e_tile_q.ox | {10'd0, pix_q[3], pix_q[0]};
   wire drop = {1'b0, oy} >= e_tile_q.rem_h || {1'b0, ox} >= e_tile_q.rem_w;
   assign copy = r_full_q && (!e_v_q || (pix_fire && pix_last));
-  assign busy = s1_v_q || s2_v_q || r_full_q || e_v_q || a_v_q || b_v_q;
+  assign busy = s_v_q != '0 || r_full_q || e_v_q || a_v_q || b_v_q;
   assign y_valid_o = b_v_q;
   assign y_meta_o = b_meta_q;
 
@@ -290,33 +262,34 @@ module subrow_otrans
     else if (pix_fire) pix_q <= pix_q + 4'd1;
     if (copy) e_tile_q <= r_tile_q;
     if (a_ready) begin
-      a_row_q <= row;
       a_meta_q <= {e_tile_q.unit_last && pix_last, drop, e_tile_q.kb, oy, ox, &pix_q[1:0], ~|pix_q[1:0]};
     end
     if (b_ready) b_meta_q <= a_meta_q;
   end
 
-  always_ff @(posedge clk_i) if (copy) e_q <= r_q;
-
-  for (genvar l = 0; l < SubRow; l++) begin : g_out
-    y_t r[6], x[1:4], x0, a_s05_q, a_s12_q, a_s34_q, b_y_q;  // r: rows of the column; x: operands of the transform
-    for (genvar i = 0; i < 6; i++) begin : g_x
-      assign r[i] = e_q[l][i][col];
-    end
-    assign x[1] = f4 ? r[1] : f2 ? r[3] : '0;
-    assign x[2] = f4 ? r[2] : f2 ? r[4] : '0;
-    assign x[3] = f4 ? r[3] : '0;
-    assign x[4] = f4 ? r[4] : '0;
-    assign x0 = f4 ? r[0] : f2 ? r[2] : r[4];
-    assign y_data_o[l*YBits+:YBits] = b_y_q;
-    always_ff @(posedge clk_i) begin
-      if (a_ready) begin
-        a_s05_q <= row == 2'd0 ? x0 : row_last ? r[5] : '0;
-        a_s12_q <= row[0] ? x[1] - x[2] : x[1] + x[2];
-        a_s34_q <= row[0] ? x[3] - x[4] : x[3] + x[4];
-      end
-      if (b_ready) b_y_q <= a_s05_q + a_s12_q + (a_s34_q <<< a_row_q);
-    end
-  end
+  subrow_otrans_data #(
+      .SubRow(SubRow),
+      .AccBits(AccBits),
+      .YBits(YBits)
+  ) u_data (
+      .clk_i,
+      .f4_i(f4),
+      .f2_i(f2),
+      .en_i(adv),
+      .m_i(m_rdata_i),
+      .em_i(em_q),
+      .tail_i(s_q[2].tail),
+      .odd_i(s_q[2].odd),
+      .upper_i(s_q[2].upper),
+      .write_i(r_load && !s_q[3].tail),
+      .row3_i(s_q[3].row),
+      .upper3_i(s_q[3].upper),
+      .copy_i(copy),
+      .a_en_i(a_ready),
+      .row_i(row),
+      .col_i(col),
+      .b_en_i(b_ready),
+      .y_o(y_data_o)
+  );
 
 endmodule

@@ -80,6 +80,8 @@ module subrow_post
   localparam int unsigned LoBits = SBits <= 42 ? 17 : 24;         // split so that each part meets a 25 x 18 multiplier
   localparam int unsigned HiBits = SBits - LoBits;
   localparam int unsigned ProdBits = SBits + 16;
+  // Bits of the doubled shifted product that are kept: one that needs more outweighs any residual, so the clamp decides.
+  localparam int unsigned KeepBits = 27;
 
   typedef struct packed {
     logic                 pass_last;
@@ -103,7 +105,7 @@ module subrow_post
   instr_t in_q;  // fields of other units stay unused
   /* verilator lint_on UNUSEDSIGNAL */
   logic run_q, load_q, blk_valid, blk_last, blk_next, pass_end;
-  logic [11:0] ccols, ocols, kgs, kg_q;
+  logic [11:0] ccols, ocols, kgs, kg_q, kg_last_q;  // kg_last_q stands before blk_valid
   logic [15:0] unit_q, ready_q;
   logic [23:0] ptr_q, free_q;  // parameter group in use, first one not released
   logic [Last:1] v_q;
@@ -127,7 +129,7 @@ module subrow_post
   meta_t y_meta;
   assign y_meta = y_meta_i;
   wire pool = in_q.pool[0];
-  wire kg_last = kg_q == kgs - 12'd1;
+  wire kg_last = kg_q == kg_last_q;
   wire take = y_valid_i && y_ready_o;
   wire unit_done = take && y_meta.unit_last;
   assign y_ready_o = run_q && blk_valid && (unit_q - o_free_i) < 16'd2 && p_wptr_i != ptr_q &&
@@ -159,6 +161,7 @@ module subrow_post
       // A unit takes at least four transfers, so ptr_q still shows the group behind the released ones.
       if (v_q[3] && (in_q.resident[0] ? c_q[3].pass_last : c_q[3].unit_last)) free_q <= ptr_q;
     end
+    kg_last_q <= kgs - 12'd1;
     if (start) in_q <= cmd_data_i;
     if (start) kg_q <= '0;
     else if (unit_done) kg_q <= kg_last ? 12'd0 : kg_q + 12'd1;
@@ -218,7 +221,7 @@ module subrow_post
   assign o_waddr_o = c_q[Last].addr;
 
   // ---- stages 4..12: numbers ---------------------------------------------------------------------------------------
-  // round_shift(x, n) = ((2 x >>> n) + 1) >>> 1; the shift takes its upper and its lower three bits one after the other.
+  // round_shift(x, n) = ((2 x >>> n) + 1) >>> 1; the shift takes its lower and its upper three bits one after the other.
   for (genvar l = 0; l < SubRow; l++) begin : g_lane
     logic signed [YBits-1:0] y1_q, y2_q, y3_q, y4_q;
     logic signed [SBits-1:0] sum5_q;
@@ -229,10 +232,20 @@ module subrow_post
     logic signed [LoBits+16:0] lo6_q;
     logic signed [HiBits+16:0] hi6_q;
     logic signed [ProdBits-1:0] prod7_q;
-    logic signed [ProdBits:0] t8_q, t9_q;
-    logic signed [ProdBits+1:0] z10_q;
+    logic signed [ProdBits:0] t8_q;
+    logic signed [KeepBits-1:0] t9_q, z10_q;
+    logic over8, low9_q, high9_q, low10_q, high10_q;  // the product does not fit: below, above
+    logic fits10, below10, above10;
     logic signed [7:0] z11_q, max12_q, res;
 
+    always_comb begin
+      over8 = 1'b0;
+      for (int unsigned i = KeepBits - 1; i < ProdBits; i++)
+        if (32'(shift8_q) <= (i - KeepBits + 1) / 8 && t8_q[i] != t8_q[ProdBits]) over8 = 1'b1;
+    end
+    assign fits10 = &z10_q[KeepBits-1:7] || !(|z10_q[KeepBits-1:7]);
+    assign below10 = low10_q || (!high10_q && (fits10 ? $signed(z10_q[7:0]) < in_q.act_min : z10_q[KeepBits-1]));
+    assign above10 = high10_q || (!low10_q && (fits10 ? $signed(z10_q[7:0]) > in_q.act_max : !z10_q[KeepBits-1]));
     assign res = r_rdata_i[l*8+:8];
     assign o_wdata_o[l*8+:8] = max12_q;
 
@@ -252,18 +265,19 @@ module subrow_post
       prod7_q <= (ProdBits'(hi6_q) <<< LoBits) + ProdBits'(lo6_q);
       shift6_q <= shift5_q;
       shift7_q <= shift6_q;
-      shift8_q <= shift7_q[2:0];
+      shift8_q <= shift7_q[5:3];
       res6_q <= (res5_q <<< 1) >>> {in_q.res_shift[5:3], 3'd0};
       res7_q <= res6_q >>> in_q.res_shift[2:0];
       res8_q <= (res7_q >>> 1) + 25'($signed({1'b0, res7_q[0]}));
       res9_q <= res8_q;
       // 8, 9: shift
-      t8_q <= $signed({prod7_q, 1'b0}) >>> {shift7_q[5:3], 3'd0};
-      t9_q <= t8_q >>> shift8_q;
-      // 10, 11: round, residual, clamp
-      z10_q <= (ProdBits + 2)'(t9_q >>> 1) + (ProdBits + 2)'(res9_q) + (ProdBits + 2)'($signed({1'b0, t9_q[0]}));
-      z11_q <= z10_q < (ProdBits + 2)'(in_q.act_min) ? in_q.act_min :
-               z10_q > (ProdBits + 2)'(in_q.act_max) ? in_q.act_max : z10_q[7:0];
+      t8_q <= $signed({prod7_q, 1'b0}) >>> shift7_q[2:0];
+      t9_q <= KeepBits'(t8_q >>> {shift8_q, 3'd0});
+      {low9_q, high9_q} <= {over8 && t8_q[ProdBits], over8 && !t8_q[ProdBits]};
+      // 10, 11: residual and rounding (the sum of two equal lowest bits is its carry), clamp
+      z10_q <= KeepBits'(((KeepBits + 1)'(t9_q) + (KeepBits + 1)'($signed({res9_q, t9_q[0]}))) >>> 1);
+      {low10_q, high10_q} <= {low9_q, high9_q};
+      z11_q <= below10 ? in_q.act_min : above10 ? in_q.act_max : z10_q[7:0];
       // 12: maximum over the quad
       if (v_q[11]) max12_q <= !pool || c_q[11].quad_first || z11_q > max12_q ? z11_q : max12_q;
     end

@@ -94,6 +94,9 @@ module subrow_wfetch #(
   logic [15:0] words_q, beats_q;
   logic [11:0] kg_q;
   logic [9:0] by_q, bx_q;
+  logic [15:0] chunk_last_q;      // last values of words_q and the next three; they stand from StAsk on
+  logic [11:0] kg_last_q;
+  logic [9:0] by_last_q, bx_last_q;
   logic [39:0] base, addr_q, start_q;
   logic done_q;                   // everything of this layer is in a request
   logic req_valid_q;
@@ -105,9 +108,9 @@ module subrow_wfetch #(
   assign room = params_q ? p_used < 24'(ParamGroups) : w_used < 24'(WeightWords);
   assign add_beats = params_q ? 16'(GroupBeats) : cmd_q.implicit_index ? 16'(ImplicitBeats) : 16'(FullBeats);
   assign out_free = !req_valid_q || req_ready_i;
-  assign chunk_end = !params_q && words_q + 16'd1 == cmd_q.chunk_words;
-  assign pass_end = chunk_end && kg_q + 12'd1 == cmd_q.kgs;
-  assign last_end = pass_end && (cmd_q.resident || (by_q + 10'd1 == cmd_q.blocks_y && bx_q + 10'd1 == cmd_q.blocks_x));
+  assign chunk_end = !params_q && words_q == chunk_last_q;
+  assign pass_end = chunk_end && kg_q == kg_last_q;
+  assign last_end = pass_end && (cmd_q.resident || (by_q == by_last_q && bx_q == bx_last_q));
   // A request leaves when it is long enough, at the end of a pass, or when no more room is there.
   assign can_add = state_q == StAsk && !done_q && !full_q && room;
   assign add = can_add && (beats_q < 16'(Enough) || out_free);
@@ -134,6 +137,10 @@ module subrow_wfetch #(
       if (add && !params_q) w_asked_q <= w_asked_q + 24'd1;
     end
     if (cmd_valid_i && cmd_ready_o) cmd_q <= cmd;
+    chunk_last_q <= cmd_q.chunk_words - 16'd1;
+    kg_last_q <= cmd_q.kgs - 12'd1;
+    by_last_q <= cmd_q.blocks_y - 10'd1;
+    bx_last_q <= cmd_q.blocks_x - 10'd1;
     if (state_q == StLoad) begin
       params_q <= 1'b1;
       words_q <= '0;
@@ -154,8 +161,8 @@ module subrow_wfetch #(
       if (pass_end) begin
         full_q <= 1'b1;
         done_q <= last_end;
-        bx_q   <= (bx_q + 10'd1 == cmd_q.blocks_x) ? 10'd0 : bx_q + 10'd1;
-        if (bx_q + 10'd1 == cmd_q.blocks_x) by_q <= by_q + 10'd1;
+        bx_q   <= (bx_q == bx_last_q) ? 10'd0 : bx_q + 10'd1;
+        if (bx_q == bx_last_q) by_q <= by_q + 10'd1;
       end
     end
     if (send) begin
@@ -175,7 +182,7 @@ module subrow_wfetch #(
 
   // ---- words ----
   logic rparams_q, take, part_end, item_end, rchunk_end, rpass_end, rlast_end;
-  logic [15:0] beat_q, rwords_q, item_beats;
+  logic [15:0] beat_q, rwords_q, item_last;
   logic [11:0] rkg_q;
   logic [9:0] rby_q, rbx_q;
   logic [15:0] part_q;
@@ -187,13 +194,13 @@ module subrow_wfetch #(
 
   assign rd_ready_o = open_q;
   assign take = rd_valid_i && open_q;
-  assign item_beats = rparams_q ? 16'(PartBeats) : cmd_q.implicit_index ? 16'(ImplicitBeats) : 16'(FullBeats);
-  assign item_end = take && beat_q + 16'd1 == item_beats;
-  assign part_end = rparams_q && part_q + 16'd1 == 16'(Parts);
-  assign rchunk_end = item_end && !rparams_q && rwords_q + 16'd1 == cmd_q.chunk_words;
-  assign rpass_end = rchunk_end && rkg_q + 12'd1 == cmd_q.kgs;
+  assign item_last = rparams_q ? 16'(PartBeats - 1) : cmd_q.implicit_index ? 16'(ImplicitBeats - 1) : 16'(FullBeats - 1);
+  assign item_end = take && beat_q == item_last;
+  assign part_end = rparams_q && part_q == 16'(Parts - 1);
+  assign rchunk_end = item_end && !rparams_q && rwords_q == chunk_last_q;
+  assign rpass_end = rchunk_end && rkg_q == kg_last_q;
   assign rlast_end = rpass_end &&
-      (cmd_q.resident || (rby_q + 10'd1 == cmd_q.blocks_y && rbx_q + 10'd1 == cmd_q.blocks_x));
+      (cmd_q.resident || (rby_q == by_last_q && rbx_q == bx_last_q));
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -240,8 +247,8 @@ module subrow_wfetch #(
         rkg_q <= rpass_end ? 12'd0 : rkg_q + 12'd1;
       end
       if (rpass_end) begin
-        rbx_q <= (rbx_q + 10'd1 == cmd_q.blocks_x) ? 10'd0 : rbx_q + 10'd1;
-        if (rbx_q + 10'd1 == cmd_q.blocks_x) rby_q <= rby_q + 10'd1;
+        rbx_q <= (rbx_q == bx_last_q) ? 10'd0 : rbx_q + 10'd1;
+        if (rbx_q == bx_last_q) rby_q <= rby_q + 10'd1;
       end
     end
   end

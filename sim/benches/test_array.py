@@ -14,6 +14,7 @@ from sim.common.bits import pack_rows
 from sim.common.clock import Sim, Stalls, options, rng
 from sim.common.golden import Golden, ring_words
 from sim.common.layers import blocks, directed, groups, layer, random_layer, steps
+from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
 
 OPT = options()
@@ -21,9 +22,13 @@ PULSES = ("issued_o", "starved_input_o", "starved_weights_o", "blocked_output_o"
 
 
 class Case:
-    """Random V and weights within the bounds of docs/numerics.md, and the M words of every (block, kg, q) unit."""
+    """Random V and weights within the bounds of docs/numerics.md, and the M words of every (block, kg, q) unit.
 
-    def __init__(self, golden: Golden, instr: Instruction, rand: random.Random) -> None:
+    extreme: both are as large as they may be, with one sign for each output channel and each tile, so that every sum
+    runs straight to one of its ends.
+    """
+
+    def __init__(self, golden: Golden, instr: Instruction, rand: random.Random, extreme: bool = False) -> None:
         hw, rng_np = golden.hw, np.random.default_rng(rand.getrandbits(64))
         self.instr, self.blocks, self.groups = instr, list(blocks(instr)), groups(instr)
         self.issues = sum(b.q * b.kgs for b in self.blocks) * self.groups * steps(instr)
@@ -31,6 +36,8 @@ class Case:
         limit = min(1 << (hw.u_bits - 1), ((1 << (hw.acc_bits - 1)) - 1) // (hw.v_max * steps(instr)))
         high = min(limit, hw.u_max)
         u = [rng_np.integers(-limit, high + 1, shape).astype(np.int16) for _ in range(instr.kgs)]
+        if extreme:
+            u = [np.full(shape, rng_np.choice((-limit, high), hw.channels), np.int16) for _ in u]
         idx = [rng_np.integers(0, hw.sub_row, shape).astype(np.uint8) for _ in range(instr.kgs)]
         self.words = [ring_words(hw, *pair) for pair in zip(u, idx, strict=True)]
         self.v_words: list[list[int]] = []  # per block: whole words of the V buffer from the start of its half
@@ -40,6 +47,8 @@ class Case:
             base = b.half * hw.v_words // 2
             vbuf = np.zeros((hw.tiles, hw.v_words, 4, hw.sub_row), np.int16)
             vbuf[:, base : base + used] = rng_np.integers(-hw.v_max, hw.v_max + 1, (hw.tiles, used, 4, hw.sub_row))
+            if extreme:
+                vbuf[:, base : base + used] = rng_np.choice((-hw.v_max, hw.v_max), (hw.tiles, 1, 1, 1))
             self.v_words.append(pack_rows(vbuf[:, base : base + used].transpose(1, 0, 2, 3), hw.v_bits))
             self.golden += [golden.array(instr, vbuf, u[kg], idx[kg], b, kg, q)
                             for kg in b.groups for q in range(b.q)]
@@ -154,12 +163,21 @@ def chosen_layers(golden: Golden, rand: random.Random) -> list[Instruction]:
     return [d[n] for n in names] + [long] + [random_layer(hw, rand, golden.refusal) for _ in range(OPT.rounds)]
 
 
+def longest(hw: HwConfig) -> Instruction:
+    """The longest reduction that the buffers and AccBits take at full-scale operands, over two tiles."""
+    most = ((1 << hw.acc_bits - 1) - 1) // (hw.u_max * hw.v_max)
+    words = min(hw.v_words // 2, 4 * hw.weight_words // hw.sub_row, most // hw.sub_row)
+    return layer(hw, 5, 7, words // 16 * hw.sub_row, hw.channels, tile_kind=0, kernel=(4, 4), pad=0, sub_s=hw.sub_row,
+                 resident=1)
+
+
 @cocotb.test()
 @cocotb.parametrize(pattern=OPT.stalls)
 async def array(dut, pattern: str) -> None:
     rand, hw = rng(), OPT.config
     golden, stalls, sim = Golden(hw, OPT.corrupt), Stalls(pattern, rand), Sim(dut)
     cases = [Case(golden, instr, rand) for instr in chosen_layers(golden, rand)]
+    cases += [Case(golden, longest(hw), rand, extreme=True) for _ in range(4)]
     near = Neighbours(sim, golden, cases, stalls, rand)
     sim.agents = [near]
     await sim.reset(cmd_valid_i=0, cmd_data_i=0, v_rdata_i=0, w_rdata_i=0, q_ready_i=0, m_free_i=0, w_wptr_i=0)

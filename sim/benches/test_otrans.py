@@ -14,6 +14,7 @@ from sim.common.layers import blocks, directed, groups, kbs, moved, random_layer
 from subrow.spec.isa import Instruction
 
 OPT = options()
+READS = (2, 4, 15)  # of the M buffer for a tile, by tile size
 
 
 class Case:
@@ -109,7 +110,7 @@ async def otrans(dut, pattern: str) -> None:
         if stalls.none:
             tiles = count // m**2
             # 5 cycles per block for its geometry, of which the tile in flight hides some, and 10 to fill the pipeline
-            limit = tiles * max(groups(instr), m * m) + 6 * len(case.blocks) + groups(instr) + 10
+            limit = tiles * m * m + 6 * len(case.blocks) + READS[instr.tile] + 10
             assert sim.cycle - start <= limit, f"{sim.cycle - start} cycles for {tiles} tiles, at most {limit}"
         for _ in range(20):
             await sim.step()

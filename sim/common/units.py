@@ -20,8 +20,9 @@ PACKAGE = GEN / "subrow_pkg.sv"
 
 PARTS: dict[str, tuple[str, ...]] = {
     "mac1": (), "mac2": (), "block_iter": (), "wfetch": (), "axi_read": (), "axi_write": ("fifo",), "arb2": ("fifo",),
-    "ctrl": ("fifo",), "afetch": ("block_iter", "fifo"), "rfetch": ("block_iter", "fifo"), "itrans": ("block_iter",),
-    "array": ("lane", "mac1", "mac2"), "otrans": ("block_iter",), "post": ("block_iter",),
+    "ctrl": ("fifo",), "afetch": ("block_iter", "fifo"), "rfetch": ("block_iter", "fifo"),
+    "itrans": ("block_iter", "bt", "itrans_data"),
+    "array": ("lane", "mac1", "mac2"), "otrans": ("block_iter", "otrans_data"), "post": ("block_iter",),
     "awrite": ("block_iter", "fifo"),
 }
 """Modules with a bench of their own -> the modules inside them."""

@@ -164,7 +164,7 @@ BAD_FIELDS = [
     ("out_h", 4095, "out_h"), ("kgs", 3, "kgs"), ("pass_kgs", 3, "pass_kgs"), ("pass_kgs", 0, "size is 0"),
     ("v_words", 7, "v_words"), ("red_words", 4096, "v_words"),
     ("v_kstep", 1, "v_words"), ("chunk_words", 65535, "chunk_words"), ("in_row_bytes", 8, "row size"),
-    ("out_row_bytes", 1 << 20, "row size"), ("blocks_y", 3, "blocks_y"), ("q_count", (1, 1, 1, 1), "q_count"),
+    ("out_row_bytes", 1 << 20, "output lies outside"), ("blocks_y", 3, "blocks_y"), ("q_count", (1, 1, 1, 1), "q_count"),
     ("pad_top", 63, "no input row"), ("act_min", 127, None), ("res_shift", 63, "shift"), ("layer_id", 1, "layer_id"),
     ("in_offset", 4, "multiple"), ("in_offset", 1 << 31, "input lies outside"),
     ("out_offset", 0xFFFFFFF8, "output lies outside"), ("weight_offset", 0xFFFFFFF8, "image"),

@@ -37,6 +37,11 @@ def test_unit_equals_hls(unit: str, config: str, run) -> None:
     run(unit, Options(CONFIGS[config], stalls=(*PATTERNS, f"slow_{SIDES[unit][0]}")))
 
 
+def test_array_keeps_the_longest_sums(run) -> None:
+    """2,048 steps of full-scale products: no ring or buffer of the small HwConfigs holds so many."""
+    run("array", Options(CONFIGS["tiny"], stalls=("none",), rounds=0))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("unit", UNITS)
@@ -56,16 +61,19 @@ def test_block_iter(run) -> None:
 
 
 @pytest.mark.parametrize(("module", "bits"), [
-    ("mac2", (8, 8)), ("mac1", (12, 10)), pytest.param("mac2", (6, 9), marks=slow),
-    pytest.param("mac1", (16, 16), marks=slow),
+    ("mac2", (8, 8, 26)), ("mac2", (4, 8, 16)), ("mac1", (12, 10, 32)), pytest.param("mac2", (6, 9, 15), marks=slow),
+    pytest.param("mac2", (8, 8, 17), marks=slow), pytest.param("mac2", (4, 10, 33), marks=slow),
+    pytest.param("mac1", (16, 16, 40), marks=slow),
 ])
-def test_macs_are_exact(module: str, bits: tuple[int, int], run) -> None:
-    run(module, Options(params=dict(UBits=bits[0], VBits=bits[1])))
+def test_macs_are_exact(module: str, bits: tuple[int, int, int], run) -> None:
+    run(module, Options(params=dict(zip(("UBits", "VBits", "AccBits"), bits, strict=True))))
 
 
-def test_a_corrupted_product_fails(run) -> None:
-    with pytest.raises(BenchFailed, match="products_are_exact"):
-        run("mac2", Options(params=dict(UBits=8, VBits=8), rounds=0, corrupt=True))
+@pytest.mark.parametrize(("module", "bits"), [("mac2", (8, 8, 26)), ("mac1", (12, 10, 32))])
+def test_a_corrupted_sum_fails(module: str, bits: tuple[int, int, int], run) -> None:
+    params = dict(zip(("UBits", "VBits", "AccBits"), bits, strict=True))
+    with pytest.raises(BenchFailed, match="sums_are_exact"):
+        run(module, Options(params=params, rounds=0, corrupt=True))
 
 
 @pytest.mark.parametrize(("module", "width", "burst"), [

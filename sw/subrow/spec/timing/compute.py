@@ -44,7 +44,7 @@ class Windows:
         self.opened = False
         # From a window's last cycle: its last column read, to the counters.
         last_column = g.tile.alpha - g.window
-        self.to_ready = last_column + lat.COLUMN_TO_READY + g.tile.groups
+        self.to_ready = last_column + lat.COLUMN_TO_READY + g.window
         self.to_free = last_column + lat.COLUMN_TO_FREE
 
     def advance(self) -> bool:
@@ -250,22 +250,23 @@ class Output:
             return False
         block, kg = g.blocks[self.block], g.passes[self.pass_index].kg0 + self.kg
         valid = min(g.hw.tiles, block.y.tiles * block.x.tiles - self.q * g.hw.tiles)
-        tiles, groups, size = valid * g.kbs(kg), g.tile.groups, g.tile.m**2
+        tiles, reads, size = valid * g.kbs(kg), g.reads, g.tile.m**2
         first = max(c.m_ready[self.unit], self.block_valid)  # first word read
         copies = self.copies
-        row = max(copies[-1] + groups - 1, first + groups - 1 + lat.ISSUE_TO_ROW)
+        row = max(copies[-1] + reads - 1, first + reads - 1 + lat.ISSUE_TO_ROW)
         copy = max(row + lat.ROW_TO_COPY, self.pixels + size)
         pixels = max(copy, ready - lat.COPY_TO_PIXEL)
         copies.append(copy)
         if tiles > 1:
-            copy = max(copy + groups, pixels + size)
-            row, pixels, pace = copies[-1] + groups - 1, copy, max(groups, size)
+            copy = max(copy + reads, pixels + size)
+            row, pixels, pace = copies[-1] + reads - 1, copy, max(reads, size)
             copies.append(copy)
             if tiles > 2:
-                row = copy + (tiles - 3) * pace + groups - 1
+                row = copy + (tiles - 3) * pace + reads - 1
                 copies += [copy + pace * i for i in range(max(tiles - 4, 1), tiles - 1)]
                 copy = pixels = copies[-1]
-        issue = row - lat.ISSUE_TO_ROW if groups > 1 else max(copies[-4], first + tiles - 1)
+        # Two reads fit into the stages before a full row transform: the last are then issued two tiles ahead.
+        issue = row - lat.ISSUE_TO_ROW if reads > 2 else max(copies[-3], first + tiles * reads - 1)
         del copies[:-3]
         self.pixels = pixels
         c.m_free.append(issue + 1)

@@ -123,8 +123,16 @@ class Geometry:
 
     @cached_property
     def window(self) -> int:
-        """Cycles of the input transform for one window: columns read or groups written, whichever are more."""
+        """Cycles of the input transform for one window: columns read or groups written, whichever are more.
+
+        Also its row steps: one for each tap group, of a direct layer one for each row.
+        """
         return max(self.tile.alpha, self.tile.groups)
+
+    @cached_property
+    def reads(self) -> int:
+        """Words that the output transform reads for one tile: the halves of its rows, for F4 also taps 4, 5."""
+        return {TileKind.DIRECT: 2, TileKind.F2: 4, TileKind.F4: 15}[self.tile.kind]
 
     @cached_property
     def tile_cycles(self) -> int:

@@ -42,9 +42,9 @@ ALL_ROWS = 1
 # v_free_i visible to the first column read (state Block to Run); block_done to the same (Block, iterator, Run).
 FREE_TO_WINDOW = 1
 BLOCK_TO_WINDOW = 1 + NEXT_BLOCK
-# Last column read of a tile group's last window to q_ready_o, besides its groups: valid_q[5], write_q, ends1_q, ends_q,
-# q_ready_q.
-COLUMN_TO_READY = 8
+# Last column read of a tile group's last window to q_ready_o, besides its groups: valid_q[5], step_q 6, row steps - 1,
+# ends_d_q 4, q_ready_q.
+COLUMN_TO_READY = 10
 # Last column read of a block to act_free_o: valid_q[2], act_free_q.
 COLUMN_TO_FREE = 3
 
@@ -52,8 +52,8 @@ COLUMN_TO_FREE = 3
 # done_q, m_ready_q.
 STEP_TO_READY = 7
 
-# hw/rtl/subrow_otrans.sv: issue to the row transform (s1, s2), row transform to copy, copy to y_valid_o (e, a, b).
-ISSUE_TO_ROW = 2
+# hw/rtl/subrow_otrans.sv: issue to the row transform (s_q 1 to 3), row transform to copy, copy to y_valid_o (e, a, b).
+ISSUE_TO_ROW = 3
 ROW_TO_COPY = 1
 COPY_TO_PIXEL = 3
 # hw/rtl/subrow_post.sv: pixel taken to o_ready_o (12 stages, ready_q); to p_free_o (stage 3, free_q).

@@ -1,0 +1,255 @@
+// The two memory ports: requests of two readers each, and of the writer, to AXI4.
+//
+// Contract: docs/hardware.md. afetch and rfetch read through m_axi_act, ctrl and wfetch through m_axi_wgt, awrite writes
+// through m_axi_act. core_rst_n_i ends what the readers have asked for; the AXI engines live on and finish what is open,
+// while flush_i into nothing. act_beat_o: a word of m_axi_act goes to its reader.
+// Parameters: SubRow 4, 8, 16; WeightBytes a power of two, 8..64; BurstBeats 4, 8, 16.
+
+module subrow_memory #(
+    parameter int unsigned SubRow = 8,
+    parameter int unsigned WeightBytes = 8,
+    parameter int unsigned BurstBeats = 16,
+    localparam int unsigned ActBytes = SubRow,
+    localparam int unsigned AddrBits = 40
+) (
+    input logic clk_i,
+    input logic rst_ni,
+
+    input  logic core_rst_n_i,
+    input  logic flush_i,
+    output logic act_read_idle_o,
+    output logic act_read_error_o,
+    output logic [1:0] act_read_resp_o,
+    output logic wgt_read_idle_o,
+    output logic wgt_read_error_o,
+    output logic [1:0] wgt_read_resp_o,
+    output logic write_idle_o,
+    output logic write_error_o,
+    output logic [1:0] write_resp_o,
+    output logic act_beat_o,
+
+    input  logic afetch_req_valid_i,
+    output logic afetch_req_ready_o,
+    input  logic [AddrBits-1:0] afetch_req_addr_i,
+    input  logic [15:0] afetch_req_beats_i,
+    output logic afetch_rd_valid_o,
+    input  logic afetch_rd_ready_i,
+    output logic [8*ActBytes-1:0] afetch_rd_data_o,
+
+    input  logic rfetch_req_valid_i,
+    output logic rfetch_req_ready_o,
+    input  logic [AddrBits-1:0] rfetch_req_addr_i,
+    input  logic [15:0] rfetch_req_beats_i,
+    output logic rfetch_rd_valid_o,
+    input  logic rfetch_rd_ready_i,
+    output logic [8*ActBytes-1:0] rfetch_rd_data_o,
+
+    input  logic ctrl_req_valid_i,
+    output logic ctrl_req_ready_o,
+    input  logic [AddrBits-1:0] ctrl_req_addr_i,
+    input  logic [15:0] ctrl_req_beats_i,
+    output logic ctrl_rd_valid_o,
+    input  logic ctrl_rd_ready_i,
+    output logic [8*WeightBytes-1:0] ctrl_rd_data_o,
+
+    input  logic wfetch_req_valid_i,
+    output logic wfetch_req_ready_o,
+    input  logic [AddrBits-1:0] wfetch_req_addr_i,
+    input  logic [15:0] wfetch_req_beats_i,
+    output logic wfetch_rd_valid_o,
+    input  logic wfetch_rd_ready_i,
+    output logic [8*WeightBytes-1:0] wfetch_rd_data_o,
+
+    input  logic wr_valid_i,
+    output logic wr_ready_o,
+    input  logic [AddrBits-1:0] wr_addr_i,
+    input  logic [15:0] wr_beats_i,
+    input  logic wd_valid_i,
+    output logic wd_ready_o,
+    input  logic [8*ActBytes-1:0] wd_data_i,
+
+    output logic m_axi_act_arvalid,
+    input  logic m_axi_act_arready,
+    output logic [AddrBits-1:0] m_axi_act_araddr,
+    output logic [7:0] m_axi_act_arlen,
+    output logic [2:0] m_axi_act_arsize,
+    output logic [1:0] m_axi_act_arburst,
+    input  logic m_axi_act_rvalid,
+    output logic m_axi_act_rready,
+    input  logic [8*ActBytes-1:0] m_axi_act_rdata,
+    input  logic [1:0] m_axi_act_rresp,
+    input  logic m_axi_act_rlast,
+    output logic m_axi_act_awvalid,
+    input  logic m_axi_act_awready,
+    output logic [AddrBits-1:0] m_axi_act_awaddr,
+    output logic [7:0] m_axi_act_awlen,
+    output logic [2:0] m_axi_act_awsize,
+    output logic [1:0] m_axi_act_awburst,
+    output logic m_axi_act_wvalid,
+    input  logic m_axi_act_wready,
+    output logic [8*ActBytes-1:0] m_axi_act_wdata,
+    output logic [ActBytes-1:0] m_axi_act_wstrb,
+    output logic m_axi_act_wlast,
+    input  logic m_axi_act_bvalid,
+    output logic m_axi_act_bready,
+    input  logic [1:0] m_axi_act_bresp,
+    output logic m_axi_wgt_arvalid,
+    input  logic m_axi_wgt_arready,
+    output logic [AddrBits-1:0] m_axi_wgt_araddr,
+    output logic [7:0] m_axi_wgt_arlen,
+    output logic [2:0] m_axi_wgt_arsize,
+    output logic [1:0] m_axi_wgt_arburst,
+    input  logic m_axi_wgt_rvalid,
+    output logic m_axi_wgt_rready,
+    input  logic [8*WeightBytes-1:0] m_axi_wgt_rdata,
+    input  logic [1:0] m_axi_wgt_rresp,
+    input  logic m_axi_wgt_rlast
+);
+
+  logic act_req_valid, act_req_ready, act_rd_valid, act_rd_ready;
+  logic [AddrBits-1:0] act_req_addr;
+  logic [15:0] act_req_beats;
+  logic [8*ActBytes-1:0] act_rd_data;
+  logic wgt_req_valid, wgt_req_ready, wgt_rd_valid, wgt_rd_ready;
+  logic [AddrBits-1:0] wgt_req_addr;
+  logic [15:0] wgt_req_beats;
+  logic [8*WeightBytes-1:0] wgt_rd_data;
+  assign act_beat_o = act_rd_valid & act_rd_ready;
+
+  subrow_arb2 #(.DataBytes(ActBytes)) u_arb_act (
+      .clk_i,
+      .rst_ni(core_rst_n_i),
+      .a_req_valid_i(rfetch_req_valid_i),
+      .a_req_ready_o(rfetch_req_ready_o),
+      .a_req_addr_i(rfetch_req_addr_i),
+      .a_req_beats_i(rfetch_req_beats_i),
+      .a_rd_valid_o(rfetch_rd_valid_o),
+      .a_rd_ready_i(rfetch_rd_ready_i),
+      .a_rd_data_o(rfetch_rd_data_o),
+      .b_req_valid_i(afetch_req_valid_i),
+      .b_req_ready_o(afetch_req_ready_o),
+      .b_req_addr_i(afetch_req_addr_i),
+      .b_req_beats_i(afetch_req_beats_i),
+      .b_rd_valid_o(afetch_rd_valid_o),
+      .b_rd_ready_i(afetch_rd_ready_i),
+      .b_rd_data_o(afetch_rd_data_o),
+      .req_valid_o(act_req_valid),
+      .req_ready_i(act_req_ready),
+      .req_addr_o(act_req_addr),
+      .req_beats_o(act_req_beats),
+      .rd_valid_i(act_rd_valid),
+      .rd_ready_o(act_rd_ready),
+      .rd_data_i(act_rd_data)
+  );
+
+  subrow_arb2 #(.DataBytes(WeightBytes)) u_arb_wgt (
+      .clk_i,
+      .rst_ni(core_rst_n_i),
+      .a_req_valid_i(ctrl_req_valid_i),
+      .a_req_ready_o(ctrl_req_ready_o),
+      .a_req_addr_i(ctrl_req_addr_i),
+      .a_req_beats_i(ctrl_req_beats_i),
+      .a_rd_valid_o(ctrl_rd_valid_o),
+      .a_rd_ready_i(ctrl_rd_ready_i),
+      .a_rd_data_o(ctrl_rd_data_o),
+      .b_req_valid_i(wfetch_req_valid_i),
+      .b_req_ready_o(wfetch_req_ready_o),
+      .b_req_addr_i(wfetch_req_addr_i),
+      .b_req_beats_i(wfetch_req_beats_i),
+      .b_rd_valid_o(wfetch_rd_valid_o),
+      .b_rd_ready_i(wfetch_rd_ready_i),
+      .b_rd_data_o(wfetch_rd_data_o),
+      .req_valid_o(wgt_req_valid),
+      .req_ready_i(wgt_req_ready),
+      .req_addr_o(wgt_req_addr),
+      .req_beats_o(wgt_req_beats),
+      .rd_valid_i(wgt_rd_valid),
+      .rd_ready_o(wgt_rd_ready),
+      .rd_data_i(wgt_rd_data)
+  );
+
+  subrow_axi_read #(.DataBytes(ActBytes), .BurstBeats(BurstBeats)) u_axi_read_act (
+      .clk_i,
+      .rst_ni,
+      .flush_i(flush_i),
+      .idle_o(act_read_idle_o),
+      .error_o(act_read_error_o),
+      .error_resp_o(act_read_resp_o),
+      .req_valid_i(act_req_valid),
+      .req_ready_o(act_req_ready),
+      .req_addr_i(act_req_addr),
+      .req_beats_i(act_req_beats),
+      .rd_valid_o(act_rd_valid),
+      .rd_ready_i(act_rd_ready),
+      .rd_data_o(act_rd_data),
+      .ar_valid_o(m_axi_act_arvalid),
+      .ar_ready_i(m_axi_act_arready),
+      .ar_addr_o(m_axi_act_araddr),
+      .ar_len_o(m_axi_act_arlen),
+      .ar_size_o(m_axi_act_arsize),
+      .ar_burst_o(m_axi_act_arburst),
+      .r_valid_i(m_axi_act_rvalid),
+      .r_ready_o(m_axi_act_rready),
+      .r_data_i(m_axi_act_rdata),
+      .r_resp_i(m_axi_act_rresp),
+      .r_last_i(m_axi_act_rlast)
+  );
+
+  subrow_axi_read #(.DataBytes(WeightBytes), .BurstBeats(BurstBeats)) u_axi_read_wgt (
+      .clk_i,
+      .rst_ni,
+      .flush_i(flush_i),
+      .idle_o(wgt_read_idle_o),
+      .error_o(wgt_read_error_o),
+      .error_resp_o(wgt_read_resp_o),
+      .req_valid_i(wgt_req_valid),
+      .req_ready_o(wgt_req_ready),
+      .req_addr_i(wgt_req_addr),
+      .req_beats_i(wgt_req_beats),
+      .rd_valid_o(wgt_rd_valid),
+      .rd_ready_i(wgt_rd_ready),
+      .rd_data_o(wgt_rd_data),
+      .ar_valid_o(m_axi_wgt_arvalid),
+      .ar_ready_i(m_axi_wgt_arready),
+      .ar_addr_o(m_axi_wgt_araddr),
+      .ar_len_o(m_axi_wgt_arlen),
+      .ar_size_o(m_axi_wgt_arsize),
+      .ar_burst_o(m_axi_wgt_arburst),
+      .r_valid_i(m_axi_wgt_rvalid),
+      .r_ready_o(m_axi_wgt_rready),
+      .r_data_i(m_axi_wgt_rdata),
+      .r_resp_i(m_axi_wgt_rresp),
+      .r_last_i(m_axi_wgt_rlast)
+  );
+
+  subrow_axi_write #(.DataBytes(ActBytes), .BurstBeats(BurstBeats)) u_axi_write (
+      .clk_i,
+      .rst_ni,
+      .flush_i(flush_i),
+      .idle_o(write_idle_o),
+      .error_o(write_error_o),
+      .error_resp_o(write_resp_o),
+      .wr_valid_i(wr_valid_i),
+      .wr_ready_o(wr_ready_o),
+      .wr_addr_i(wr_addr_i),
+      .wr_beats_i(wr_beats_i),
+      .wd_valid_i(wd_valid_i),
+      .wd_ready_o(wd_ready_o),
+      .wd_data_i(wd_data_i),
+      .aw_valid_o(m_axi_act_awvalid),
+      .aw_ready_i(m_axi_act_awready),
+      .aw_addr_o(m_axi_act_awaddr),
+      .aw_len_o(m_axi_act_awlen),
+      .aw_size_o(m_axi_act_awsize),
+      .aw_burst_o(m_axi_act_awburst),
+      .w_valid_o(m_axi_act_wvalid),
+      .w_ready_i(m_axi_act_wready),
+      .w_data_o(m_axi_act_wdata),
+      .w_strb_o(m_axi_act_wstrb),
+      .w_last_o(m_axi_act_wlast),
+      .b_valid_i(m_axi_act_bvalid),
+      .b_ready_o(m_axi_act_bready),
+      .b_resp_i(m_axi_act_bresp)
+  );
+
+endmodule
