@@ -21,13 +21,14 @@ What = Annotated[str, typer.Argument(
     help="a Program (.subrow), vgg16, vgg_nagadomi, resnet18, resnet34, resnet50, resnet20, package.module:callable, "
     "or a .pt2 file of torch.export"
 )]
+Partial = Annotated[bool, typer.Option("--partial", help="leave out layers that fit no buffer, and name them")]
 Bits = Annotated[str | None, typer.Option(help="W,A: bits of weights and of transformed inputs, other than HwConfig's")]
 
 
 def estimate(
     model: What, hw: Annotated[str | None, typer.Option("--hw", help=f"HwConfig; {HW}, or a Program's own")] = None,
     density: Density = None, tile: TileOption = Tile.auto, linear: Linear = False, bits: Bits = None,
-    shape: ShapeOption = None,
+    shape: ShapeOption = None, partial: Partial = False,
     out: Annotated[Path | None, typer.Option("--out", help="roofline figure to write: .svg, or .html")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -40,9 +41,10 @@ def estimate(
     with share_bar("estimate") as progress:
         if Path(model).suffix == ".subrow":
             result = _of_program(Path(model), hw, {"--density": density, "--bits": bits, "--shape": shape,
-                                                   "--linear": linear, "--tile": tile if tile != Tile.auto else None})
+                                                   "--linear": linear, "--tile": tile if tile != Tile.auto else None,
+                                                   "--partial": partial})
         else:
-            result = _of_network(model, hw or HW, density, tile, linear, bits, shape, progress)
+            result = _of_network(model, hw or HW, density, tile, linear, bits, shape, partial, progress)
     if out is not None:
         write(result, out)
     if as_json:
@@ -62,7 +64,7 @@ def _of_program(path: Path, hw: str | None, given: dict[str, object]) -> Network
 
 def _of_network(
     model: str, hw: str, density: str | None, tile: Tile, linear: bool, bits: str | None, shape: str | None,
-    progress: Callable[[str, float], None],
+    partial: bool, progress: Callable[[str, float], None],
 ) -> NetworkEstimate:  # fmt: skip
     from subrow.api import density_for
     from subrow.estimate import NETWORKS, estimate_network, named_network, with_bits
@@ -77,7 +79,7 @@ def _of_network(
         graph, note = named_network(model)
     else:
         graph, note = _stored(model, shape), ""
-    return estimate_network(graph, config, kept, tile.value, linear, note, progress)
+    return estimate_network(graph, config, kept, tile.value, linear, note, progress, partial)
 
 
 def _stored(model: str, shape: str | None) -> Graph:

@@ -113,9 +113,9 @@ def estimate_program(program: Program, hw: HwConfig) -> NetworkEstimate:
 
 def estimate_network(
     graph: Graph, hw: HwConfig, density: Density | None, tile: TileName, linear: bool, note: str = "",
-    progress: Callable[[str, float], None] | None = None,
+    progress: Callable[[str, float], None] | None = None, partial: bool = False,
 ) -> NetworkEstimate:  # fmt: skip
-    """The estimate of a captured Graph.
+    """The estimate of a captured Graph; partial: layers that fit no buffer are left out, and named in the note.
 
     Weights keep the values that they have: only shapes, tiles and densities count. Raises UnsupportedError for what
     the engine lacks, CapacityError for a layer that fits no buffer.
@@ -124,7 +124,9 @@ def estimate_network(
     if graph.stage != "captured":
         raise InputError(f"Graph {graph.name} is already {graph.stage}: compile it, then estimate the Program")
     say("tiles and blocks", 0.3)
-    planned = plan_network(graph, tile, hw, density, linear)
+    planned, out = plan_network(graph, tile, hw, density, linear, partial)
+    if out:
+        note = "; ".join(filter(None, (note, f"left out, because they fit no buffer: {', '.join(out)}")))
     say("cycles", 0.9)
     return estimate_instructions(graph.name, [n.name for n, _ in planned], [i for _, i in planned], hw, note)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from subrow import passes
 from subrow.compress.srbs import Density, prunable
 from subrow.emit.legal import check
-from subrow.emit.plan import Planned, choose_tiles, plan
+from subrow.emit.plan import Planned, choose_tiles, misfits, plan
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
 from subrow.passes.choose_tile import TileName, choose_tile
-from subrow.spec.errors import UnsupportedError
+from subrow.spec.errors import CapacityError, UnsupportedError
 from subrow.spec.hwconfig import HwConfig
 
 
@@ -32,12 +32,23 @@ def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | No
     return verify(choose_tile(graph, tile, tiles), "choose_tile")
 
 
-def plan_network(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> list[Planned]:
-    """The instructions of a captured Graph as `compile` would choose them, without the numbers of its weights.
+def plan_network(
+    graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool, partial: bool = False
+) -> tuple[list[Planned], dict[str, str]]:
+    """(the instructions of a captured Graph as `compile` would choose them, without the numbers of its weights; layers
+    left out and why).
 
-    Raises UnsupportedError for what the engine has no instruction for, CapacityError for a layer that fits no buffer.
+    Raises UnsupportedError for what the engine has no instruction for, and, at once, CapacityError for a layer that
+    fits no buffer, unless `partial` leaves those out.
     """
-    graph = with_tiles(verify(passes.lower_linear(graph), "lower_linear"), tile, hw, density, linear)
-    fused = passes.run(graph, passes.AFTER_COMPRESSION)
+    graph = verify(passes.lower_linear(graph), "lower_linear")
+    densities = densities_of(graph, density, linear)
+    fused = passes.run(choose_tile(graph, tile), passes.AFTER_COMPRESSION)
     check(fused)
-    return plan(fused, hw, densities_of(graph, density, linear))
+    out = misfits(fused if tile != "auto" else passes.run(graph, passes.AFTER_COMPRESSION), hw, densities)
+    if out and not partial:
+        more = f"; {len(out) - 1} more layers fit no buffer" if len(out) > 1 else ""
+        raise CapacityError(f"{next(iter(out.values()))}{more}")
+    graph = with_tiles(graph, tile, hw, density, linear)
+    fused = passes.run(graph, passes.AFTER_COMPRESSION)
+    return plan(fused, hw, densities, out), out

@@ -54,6 +54,18 @@ def test_named_network_as_a_table(run: Run) -> None:
     assert "(estimated)" in done.out and "layer3.2.conv2" in done.out and "images per second" in done.out
 
 
+def test_layers_that_fit_no_buffer(run: Run, tmp_path: Path) -> None:
+    """The last layer reduces 256 channels: 32 V words for each of its tile groups."""
+    text = (hwconfig.CONFIG_DIR / "tiny.toml").read_text().replace("v_words = 1024", "v_words = 32")
+    (tmp_path / "narrow.toml").write_text(text)
+    options = (MODEL, "--shape", "8,8,8", "--tile", "direct", "--hw", tmp_path / "narrow.toml", "--json")
+    refused, done = run("estimate", *options), run("estimate", *options, "--partial")
+    assert refused.code == 2 and "v_words" in refused.err and "layer" in refused.err
+    assert done.code == 0 and "left out, because they fit no buffer" in done.json["note"]
+    names = [x["name"] for x in done.json["layers"]]
+    assert 0 < len(names) < 3 and not any(f" {n}," in done.json["note"] for n in names)
+
+
 @pytest.mark.parametrize("suffix", (".svg", ".html"))
 def test_roofline_figure(run: Run, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"roof{suffix}"

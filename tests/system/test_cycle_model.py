@@ -59,7 +59,7 @@ def test_demo_network(tile: TileName, density: str | None) -> None:
     assert abs(rows[-1].error) <= 0.01
 
 
-@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("density", (*DENSITIES, "1/8"))
 def test_auto_is_at_least_as_fast_as_the_better_tile(density: str | None) -> None:
     cycles = {tile: demo_rows(tile, density)[-1].simulated for tile in ("f2", "f4", "auto")}  # type: ignore[arg-type]
     assert cycles["auto"] <= min(cycles["f2"], cycles["f4"]), cycles

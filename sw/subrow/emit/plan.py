@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from subrow.emit.arena import allocate
-from subrow.emit.tiling import Blocks, Geometry, choose, excess, loop_orders
+from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders
 from subrow.ir.graph import Graph, Node, pads, pair
 from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
@@ -95,6 +95,17 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     )  # fmt: skip
 
 
+def check_fit(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> None:
+    """Raises CapacityError when a layer's weights or its smallest block fit no buffer; takes no time."""
+    if p.chunk_words > hw.weight_words:
+        raise CapacityError(
+            f"layer {node.name}: {p.chunk_words} weight words for {hw.channels} output channels, limit weight_words = "
+            f"{hw.weight_words}; prune the layer, use a smaller tile, or raise weight_words"
+        )
+    if not any_block(g := geometry(graph, node, p, hw), hw):
+        raise CapacityError(f"layer {node.name}: even one tile does not fit HwConfig {hw.name}: {excess(g, hw)}")
+
+
 def layer_fields(
     graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: Place, before: isa.Instruction | None
 ) -> dict[str, Any]:
@@ -104,16 +115,11 @@ def layer_fields(
     time and room for are there already. Raises CapacityError when the layer fits no buffer, naming the layer, the
     value, the limit and a way out.
     """
-    if p.chunk_words > hw.weight_words:
-        raise CapacityError(
-            f"layer {node.name}: {p.chunk_words} weight words for {hw.channels} output channels, limit weight_words = "
-            f"{hw.weight_words}; prune the layer, use a smaller tile, or raise weight_words"
-        )
+    check_fit(graph, node, p, hw)
     g = geometry(graph, node, p, hw)
     out_cb = -(-node.shape[0] // hw.sub_row)
     chosen = _choose(replace(g, name=""), p, out_cb, hw, _context(before))
-    if chosen is None:
-        raise CapacityError(f"layer {node.name}: even one tile does not fit HwConfig {hw.name}: {excess(g, hw)}")
+    assert chosen is not None  # there is a block
     values = _fields(*chosen, p, out_cb, hw, place)
     for name, value in values.items():
         f = isa.FIELD_BY_NAME[name]
@@ -178,15 +184,33 @@ def place_of(node: Node, offsets: Mapping[str, int], index: int, weights: int) -
     return Place(offsets[node.inputs[0]], offsets[node.name], residual, weights, index)
 
 
-def plan(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> list[Planned]:
-    """Each conv node of a fused Graph with its instruction, dense where `densities` names no s of L."""
+def plan(
+    graph: Graph, hw: HwConfig, densities: Mapping[str, Density], left_out: Collection[str] = ()
+) -> list[Planned]:
+    """Each conv node of a fused Graph, but those left out, with its instruction; dense without a density s of L."""
     offsets, _ = allocate(graph, hw.sub_row)
     result: list[Planned] = []
-    for i, node in enumerate(n for n in graph if n.op == "conv"):
+    for i, node in enumerate(n for n in graph if n.op == "conv" and n.name not in left_out):
         shape = shape_of(node, hw, densities.get(node.name))
         before = result[-1][1] if result else None
         values = layer_fields(graph, node, shape, hw, place_of(node, offsets, i, 0), before)
         result.append((node, isa.Instruction(values)))
+    return result
+
+
+def misfits(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dict[str, str]:
+    """Why conv nodes of a fused Graph fit no buffer, by name; of layers with a choice, why F(2x2) does not either."""
+    result = {}
+    for node in (n for n in graph if n.op == "conv"):
+        for name in ("f4", "f2") if has_choice(node) else (node.attrs.get("tile", "direct"),):
+            tried = node.with_attrs(tile=name)
+            try:
+                check_fit(graph, tried, shape_of(tried, hw, densities.get(node.name)), hw)
+            except CapacityError as error:
+                result[node.name] = str(error)
+            else:
+                result.pop(node.name, None)
+                break
     return result
 
 
