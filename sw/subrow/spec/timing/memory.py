@@ -204,7 +204,7 @@ class Memory:
         return active, wake
 
     def _in_turn(self, active: list[Stream]) -> bool:
-        """Whether the residual's words come now: bursts of the other stream that were asked for before them go first."""
+        """Whether the residual's words come now: bursts of the other stream asked for before them go first."""
         act, job = self.act, self.res.jobs[0]
         if job.pause == BEHIND:
             job.pause = 0.0
