@@ -95,8 +95,8 @@ class Stream:
             job.pause = 0.0  # asked for long ago
         if job.burst:
             # A burst of the port's other stream goes first, and takes a place.
-            others = self.other.jobs if self.other is not None else ()
-            between = bool(others) and others[0].ready <= max(now, job.ready)
+            other = self.other
+            between = other is not None and bool(other.jobs) and other.jobs[0].ready <= max(now, job.ready)
             place = len(self.over) + between - OPEN_BURSTS
             if place >= 0:
                 job.ready = max(job.ready, self.over[place] + self.hold)
@@ -204,7 +204,7 @@ class Memory:
         return active, wake
 
     def _in_turn(self, active: list[Stream]) -> bool:
-        """Whether the residual's words come now: bursts of the other stream asked for before them go first."""
+        """Whether the residual's words come now: bursts of the other stream, asked for before them, go first."""
         act, job = self.act, self.res.jobs[0]
         if job.pause == BEHIND:
             job.pause = 0.0
