@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +11,10 @@ import typer
 from subrow.cli_options import Density, Json, Linear, ShapeOption, Tile, TileOption, check_output
 from subrow.console import output, print_json, say, share_bar, table
 from subrow.source import hardware, load_program, parse_shape, refuse
-from subrow.spec.errors import InputError
 
 if TYPE_CHECKING:
     from subrow.estimate import NetworkEstimate
+    from subrow.ir.graph import Graph
 
 HW = "tiny"
 What = Annotated[str, typer.Argument(
@@ -61,26 +62,33 @@ def _of_program(path: Path, hw: str | None, given: dict[str, object]) -> Network
 
 def _of_network(
     model: str, hw: str, density: str | None, tile: Tile, linear: bool, bits: str | None, shape: str | None,
-    progress: object,
+    progress: Callable[[str, float], None],
 ) -> NetworkEstimate:  # fmt: skip
     from subrow.api import density_for
     from subrow.estimate import NETWORKS, estimate_network, named_network, with_bits
-    from subrow.frontend.load import ExportedProgram, input_shape, load_model
 
     config = with_bits(hardware(hw), bits)
     kept = None if density is None else density_for(density, config)
     if density is None:
         refuse({"--linear": linear}, "without --density: nothing is pruned")
+    progress("capture", 0.0)
     if model in NETWORKS:
-        loaded, size, note = named_network(model)
-        own: tuple[int, ...] | None = size
+        refuse({"--shape": shape}, f"on {model}, whose input is fixed")
+        graph, note = named_network(model)
     else:
-        loaded, note = load_model(model), ""
-        own = input_shape(loaded) if isinstance(loaded, ExportedProgram) else None
-    wanted = parse_shape(shape) if shape else own
-    if wanted is None:
-        raise InputError(f"model {model}: give the input's shape: --shape C,H,W")
-    return estimate_network(loaded, wanted, config, kept, tile.value, linear, note, progress)  # type: ignore[arg-type]
+        graph, note = _stored(model, shape), ""
+    return estimate_network(graph, config, kept, tile.value, linear, note, progress)
+
+
+def _stored(model: str, shape: str | None) -> Graph:
+    """A Graph that was stored, or the network that a name stands for."""
+    from subrow.estimate import captured
+    from subrow.ir.store import load_graph
+
+    if Path(model).suffix == ".graph":
+        refuse({"--shape": shape}, f"on {model}, whose input is fixed")
+        return load_graph(model).graph
+    return captured(model, parse_shape(shape) if shape else None)
 
 
 def show(result: NetworkEstimate) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from subrow.compress.srbs import Density
+from subrow.frontend.load import ExportedProgram, input_shape, load_model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
+from subrow.ir.verify import verify
 from subrow.passes.choose_tile import TileName
 from subrow.planning import plan_network
 from subrow.spec.errors import ConfigError, InputError
@@ -110,17 +112,15 @@ def estimate_program(program: Program, hw: HwConfig) -> NetworkEstimate:
 
 
 def estimate_network(
-    model: Any, shape: Sequence[int], hw: HwConfig, density: Density | None, tile: TileName, linear: bool,
-    note: str = "", progress: Callable[[str, float], None] | None = None,
+    graph: Graph, hw: HwConfig, density: Density | None, tile: TileName, linear: bool, note: str = "",
+    progress: Callable[[str, float], None] | None = None,
 ) -> NetworkEstimate:  # fmt: skip
-    """The estimate of a network (torch module, exported program or captured Graph) with inputs of C x H x W.
+    """The estimate of a captured Graph.
 
     Weights keep the values that they have: only shapes, tiles and densities count. Raises UnsupportedError for what
     the engine lacks, CapacityError for a layer that fits no buffer.
     """
     say = progress or (lambda text, share: None)
-    say("capture", 0.0)
-    graph = model if isinstance(model, Graph) else capture(model, np.zeros((1, *shape), np.float32))
     if graph.stage != "captured":
         raise InputError(f"Graph {graph.name} is already {graph.stage}: compile it, then estimate the Program")
     say("tiles and blocks", 0.3)
@@ -129,18 +129,29 @@ def estimate_network(
     return estimate_instructions(graph.name, [n.name for n, _ in planned], [i for _, i in planned], hw, note)
 
 
-def named_network(name: str) -> tuple[Any, tuple[int, int, int], str]:
-    """(network, input shape, what was changed about it) of a name in NETWORKS."""
-    from torch import nn
+def captured(model: str, shape: Sequence[int] | None) -> Graph:
+    """The Graph of a network by name or path (frontend.load); shape C x H x W unless it says so itself.
 
-    from subrow.frontend.load import load_model
+    Raises InputError when the shape is missing or another one.
+    """
+    loaded = load_model(model)
+    own = input_shape(loaded) if isinstance(loaded, (ExportedProgram, Graph)) else None
+    wanted = own if shape is None else tuple(shape)
+    if wanted is None:
+        raise InputError(f"model {model}: give the input's shape: --shape C,H,W")
+    if own is not None and wanted != own:
+        raise InputError(f"--shape {','.join(map(str, wanted))}: the input of {model} has shape {own}")
+    return loaded if isinstance(loaded, Graph) else capture(loaded, np.zeros((1, *wanted), np.float32))
 
+
+def named_network(name: str) -> tuple[Graph, str]:
+    """(captured Graph, what was changed about it) of a name in NETWORKS."""
     entry = NETWORKS[name]
-    model = load_model(entry.model)
-    if not entry.small_stem_pool or not isinstance(model, nn.Module):
-        return model, entry.shape, ""
-    model.maxpool = nn.MaxPool2d(2, stride=2)
-    return model, entry.shape, "2x2 pool behind the stem in place of 3x3, which the engine lacks"
+    graph = captured(entry.model, entry.shape)
+    if not entry.small_stem_pool:
+        return graph, ""
+    pools = {n.name: n.with_attrs(kernel=(2, 2), pad=(0, 0, 0, 0)) for n in graph if n.op == "max_pool"}
+    return verify(graph.replace(pools), "2x2 pools"), "2x2 pool behind the stem in place of 3x3, which the engine lacks"
 
 
 def with_bits(hw: HwConfig, bits: str | None) -> HwConfig:

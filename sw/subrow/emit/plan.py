@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,7 +15,7 @@ from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.timing import head_start, quick_cycles
+from subrow.spec.timing import estimate, head_start, quick_cycles
 from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
 Density = tuple[int, int]
@@ -190,28 +191,44 @@ def plan(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> list[P
 
 
 def choose_tiles(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dict[str, str]:
-    """The Winograd tile of each conv node of a fused Graph that has a choice: the one with fewer estimated cycles.
+    """The Winograd tile of each conv node of a fused Graph that has a choice, for the fewest estimated cycles.
 
-    One layer after the other, each behind the layers chosen so far, at the density that it will have. Where neither
-    tile fits a buffer the layer gets the smaller one, and emission says what is missing.
+    One layer after the other, each behind the layers chosen so far, at the density that it will have; one tile
+    throughout where the whole network then takes fewer cycles. Where neither tile fits a buffer the layer gets the
+    smaller one, and emission says what is missing.
     """
+    tiles: dict[str, str] = {}
+    least = math.inf
+    for names in (("f2", "f4"), ("f2",), ("f4",)):
+        chosen, instructions = _chain(graph, hw, densities, names)
+        cycles = math.inf if instructions is None else estimate(instructions, hw).cycles
+        if not tiles or cycles < least:
+            tiles, least = chosen, cycles
+    return tiles
+
+
+def _chain(
+    graph: Graph, hw: HwConfig, densities: Mapping[str, Density], names: tuple[str, ...]
+) -> tuple[dict[str, str], list[isa.Instruction] | None]:
+    """The tile of each layer that has a choice of `names`, and all instructions; None when a layer fits no buffer."""
     chosen: dict[str, str] = {}
-    before: isa.Instruction | None = None
+    instructions: list[isa.Instruction] = []
+    complete = True
     for node in (n for n in graph if n.op == "conv"):
-        names = ("f2", "f4") if has_choice(node) else (node.attrs.get("tile", "direct"),)
         found = []
-        for name in names:
+        before = instructions[-1] if instructions else None
+        for name in names if has_choice(node) else (node.attrs.get("tile", "direct"),):
             try:
                 found.append(_behind(graph, node.with_attrs(tile=name), hw, densities.get(node.name), before))
             except CapacityError:
                 continue
-        if not found:
-            chosen[node.name] = names[0]
-            before = None
-            continue
-        _, name, before = min(found, key=lambda f: f[0])
-        chosen[node.name] = name
-    return {n.name: chosen[n.name] for n in graph if n.op == "conv" and has_choice(n)}
+        complete &= bool(found)
+        if found:
+            _, name, ins = min(found, key=lambda f: f[0])
+            instructions.append(ins)
+        if has_choice(node):
+            chosen[node.name] = name if found else names[0]
+    return chosen, instructions if complete else None
 
 
 def has_choice(node: Node) -> bool:

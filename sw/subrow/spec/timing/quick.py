@@ -53,7 +53,8 @@ def _reduced(ins: Instruction, hw: HwConfig) -> _Reduced:
     changes = {
         "blocks_y": ins.blocks_y - rows, "blocks_x": ins.blocks_x - columns, "conv_h": ins.conv_h - tall,
         "conv_w": conv_w, "in_h": ins.in_h - tall * ins.stride, "in_w": in_w, "out_h": ins.out_h - tall // pool,
-        "out_w": out_w, "kgs": ins.kgs - groups, "out_cb": out_cb, "in_row_bytes": ins.in_cb * in_w * word,
+        "out_w": out_w, "kgs": ins.kgs - groups, "out_cb": out_cb, "in_row_words": ins.in_cb * in_w,
+        "in_row_bytes": ins.in_cb * in_w * word,
         "out_row_bytes": out_cb * out_w * word, "res_row_bytes": out_cb * conv_w * word if ins.residual else 0,
     }  # fmt: skip
     return _Reduced(Instruction({**ins.values, **changes}), rows, columns, passes)
