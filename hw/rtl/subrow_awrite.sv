@@ -105,6 +105,7 @@ module subrow_awrite
   // segment; the next pass
   logic [39:0] band_q, block_q, group_q;
   logic [39:0] row_q, seg_q, pass_q;
+  logic [11:0] y_last_q, kg_last_q;  // last values; they stand a cycle after the block is valid, before Walk
   logic first_x_q, corner_q;       // bx is 0; by, too
   logic [HalfBits-1:0] orow_q;     // first word of this row in the output buffer
   logic [4:0] rec_left_q;          // record words to send
@@ -118,8 +119,8 @@ module subrow_awrite
   wire first = first_x_q && kg_q == 12'd0;
   wire empty = orows == 12'd0 || ocols == 12'd0;
   wire kb_last = 32'(kb_q) == Cb - 1 || kb_q + 12'd1 == left_q;
-  wire y_last = y_q + 12'd1 == orows;
-  wire kg_last = kg_q == kgs - 12'd1;
+  wire y_last = y_q == y_last_q;
+  wire kg_last = kg_q == kg_last_q;
   wire req_free = !req_v_q || wr_ready_i;
   wire step = state_q == Walk && queue_ready && req_free;
   wire walk_done = step && (empty || (kb_last && y_last));
@@ -137,6 +138,8 @@ module subrow_awrite
 
   always_ff @(posedge clk_i) begin
     load_q <= rst_ni && start;
+    y_last_q <= orows - 12'd1;
+    kg_last_q <= kgs - 12'd1;
     if (!rst_ni || start) unit_q <= '0;
     else if (walk_done) unit_q <= unit_q + 16'd1;
     if (load_q) begin

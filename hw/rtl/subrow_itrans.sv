@@ -304,12 +304,13 @@ module subrow_itrans
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {step_q, step_d_q, write_d_q} <= '0;
+      {step_q, step_d_q, write_d_q, ends_d_q} <= '0;
     end else begin
       if (load) step_q <= 1'b1;
       else if (step_end) step_q <= 1'b0;
       step_d_q  <= {step_d_q[3:1], step_q};
       write_d_q <= {write_d_q[3:1], step_q & (!direct | step_end)};
+      ends_d_q  <= {ends_d_q[3:1], step_q & step_end & q_last_q};
     end
     if (load) begin
       {g_q, row_q, part_q} <= '0;
@@ -326,7 +327,6 @@ module subrow_itrans
     end
     lane_d_q <= {lane_d_q[3:1], lane_out_q};
     addr_d_q <= {addr_d_q[3:1], {half_out_q, out_addr_q[VAddrBits-2:0]}};
-    ends_d_q <= {ends_d_q[3:1], step_q & step_end & q_last_q};
     part1_q  <= part_q;
     g1_q     <= direct ? '0 : g_q;
     for (int unsigned t = 0; t < 4; t++) ev_q[t] <= cmd_q.ev[{g1_q, t[1:0]}];

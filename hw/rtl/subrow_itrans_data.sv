@@ -129,6 +129,12 @@ module subrow_itrans_data #(
   end
 
   // ---- round_shift(y, ev) = ((2 y >>> ev) + 1) >>> 1, then clamp --------------------------------------------------------
+  // x >>> (n * unit) by one 4:1 multiplexer
+  function automatic logic signed [YBits:0] shift4(input logic signed [YBits:0] x, input logic [1:0] n,
+                                                   input int unsigned unit);
+    return n[1] ? (n[0] ? x >>> (3 * unit) : x >>> (2 * unit)) : (n[0] ? x >>> unit : x);
+  endfunction
+
   for (genvar t = 0; t < 4; t++) begin : g_tap
     for (genvar l = 0; l < SubRow; l++) begin : g_channel
       logic signed [YBits:0] far, t_q;
@@ -136,13 +142,13 @@ module subrow_itrans_data #(
       logic signed [RBits-1:0] r;
       logic fits;
       logic signed [VBits-1:0] v_q;
-      assign far  = $signed({y_q[l][t], 1'b0}) >>> {ev_i[t][3:2], 2'd0};
+      assign far  = shift4($signed({y_q[l][t], 1'b0}), ev_i[t][3:2], 4);
       assign sum  = (YBits + 2)'(t_q) + (YBits + 2)'(1);
       assign r    = RBits'(sum >>> 1);
       assign fits = (&r[RBits-1:VBits-1] && |r[VBits-2:0]) || !(|r[RBits-1:VBits-1]);
       assign v_o[t][l] = v_q;
       always_ff @(posedge clk_i) begin
-        if (t_en_i) t_q <= far >>> ev_i[t][1:0];
+        if (t_en_i) t_q <= shift4(far, ev_i[t][1:0], 1);
         if (v_en_i) v_q <= fits ? r[VBits-1:0] : r[RBits-1] ? -VMax : VMax;
       end
     end

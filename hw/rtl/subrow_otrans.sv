@@ -74,6 +74,7 @@ module subrow_otrans
   typedef struct packed {
     logic       tail;   // F4: the word of taps 4, 5 of two rows
     logic       odd;    // F4: second row of the two; direct: second row
+    logic [1:0] pick;   // the row's x5: see subrow_otrans_data
     logic       upper;  // columns 2, 3
     logic [2:0] row;
     logic       last;
@@ -196,6 +197,7 @@ module subrow_otrans
       s_q[1] <= '{
           tail: f4 && phase_q == 3'd0,
           odd: f4 ? row_q[0] : phase_q[0],
+          pick: f4 ? {1'b0, row_q[0]} : {1'b1, !f2 && !phase_q[0]},
           upper: f4 && !phase_q[0],
           row: row_q,
           last: step_last
@@ -280,6 +282,7 @@ module subrow_otrans
       .em_i(em_q),
       .tail_i(s_q[2].tail),
       .odd_i(s_q[2].odd),
+      .pick_i(s_q[2].pick),
       .upper_i(s_q[2].upper),
       .write_i(r_load && !s_q[3].tail),
       .row3_i(s_q[3].row),

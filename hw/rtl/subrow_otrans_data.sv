@@ -5,7 +5,8 @@
 // and 5. Direct: rows 0 and 5, the same word twice. Columns: one pixel per step; what a tile size lacks is 0.
 //
 // Contract: the words of stages 1 to 3 move with en_i. Stage 1: m_i, em_i. Stage 2: tail_i keeps the word, else odd_i
-//   (F4: second row of the pair; direct: second row) and upper_i (columns 2, 3) say what to add. Stage 3: write_i puts
+//   (F4: second row of the pair; direct: second row), upper_i (columns 2, 3) and pick_i (x5: 0, 1 of the first, second row from the kept word, 2
+//   tap 3, 3 tap 1) say what to add. Stage 3: write_i puts
 //   two numbers into row row3_i. copy_i moves all rows to the other side, where col_i, row_i select the pixel;
 //   a_en_i, b_en_i step its two stages. All arithmetic is modulo 2^YBits.
 // Parameters: as subrow_otrans. Cost per channel: 48 * YBits flip-flops for the two sides of the transform, 12 * YBits
@@ -25,6 +26,7 @@ module subrow_otrans_data #(
     input logic [        3:0][3:0]     em_i,
     input logic                        tail_i,
     input logic                        odd_i,
+    input logic [             1:0]     pick_i,
     input logic                        upper_i,
 
     input logic       write_i,
@@ -60,8 +62,14 @@ module subrow_otrans_data #(
   y_t s12_q[SubRow], d12_q[SubRow], s34_q[SubRow], d34_q[SubRow], h0_q[SubRow], h5_q[SubRow];
   y_t r_q[SubRow][6][4], e_q[SubRow][6][4];
 
+  // m << em by two 4:1 multiplexers
   function automatic y_t align(input logic signed [AccBits-1:0] m, input logic [3:0] em);
-    return y_t'(m) <<< em;
+    logic signed [AccBits+2:0] x, fine;
+    logic signed [YBits+15:0] y;
+    x = (AccBits + 3)'(m);
+    fine = em[1] ? (em[0] ? x <<< 3 : x <<< 2) : (em[0] ? x <<< 1 : x);
+    y = (YBits + 16)'(fine);
+    return YBits'(em[3] ? (em[2] ? y <<< 12 : y <<< 8) : (em[2] ? y <<< 4 : y));
   endfunction
 
   always_ff @(posedge clk_i) begin
@@ -79,7 +87,8 @@ module subrow_otrans_data #(
         if (upper_i) h0_q[l] <= '0;
         else h0_q[l] <= !f4_i && !f2_i && odd_i ? x_q[l][2] : x_q[l][0];
         if (f4_i && !upper_i) h5_q[l] <= '0;
-        else h5_q[l] <= f4_i ? (odd_i ? tail_q[l][3] : tail_q[l][1]) : f2_i || odd_i ? x_q[l][3] : x_q[l][1];
+        else
+          h5_q[l] <= pick_i[1] ? (pick_i[0] ? x_q[l][1] : x_q[l][3]) : (pick_i[0] ? tail_q[l][3] : tail_q[l][1]);
       end
     end
     if (en_i && tail_i) tail_q <= x_q;
@@ -117,7 +126,8 @@ module subrow_otrans_data #(
     assign y_o[l*YBits+:YBits] = y_q;
     always_ff @(posedge clk_i) begin
       if (a_en_i) begin
-        s05_q <= row_i == 2'd0 ? x[0] : row_last ? x[5] : '0;
+        if (row_i != 2'd0 && !row_last) s05_q <= '0;
+        else s05_q <= row_i == 2'd0 ? x[0] : x[5];
         s12_c_q <= f4_i || f2_i ? add_sub(row_i[0], x[1], x[2]) : '0;
         s34_c_q <= f4_i ? add_sub(row_i[0], x[3], x[4]) : '0;
       end

@@ -194,7 +194,7 @@ module subrow_wfetch #(
 
   assign rd_ready_o = open_q;
   assign take = rd_valid_i && open_q;
-  assign item_last = rparams_q ? 16'(PartBeats - 1) : cmd_q.implicit_index ? 16'(ImplicitBeats - 1) : 16'(FullBeats - 1);
+  assign item_last = 16'(rparams_q ? PartBeats - 1 : cmd_q.implicit_index ? ImplicitBeats - 1 : FullBeats - 1);
   assign item_end = take && beat_q == item_last;
   assign part_end = rparams_q && part_q == 16'(Parts - 1);
   assign rchunk_end = item_end && !rparams_q && rwords_q == chunk_last_q;

@@ -203,7 +203,8 @@ CONTRADICTIONS: dict[str, tuple[Change, str]] = {
     "residual higher": (set_at("inputs", 1, "shape", 1, 7), "input r1 is 2 x 7 x 6 words|overlap"),
     "input of another block": (set_at("inputs", 0, "shape", 0, 8), "input x is 1 x 6 x 6 words"),
     "input that nobody reads": (
-        lambda d: d["inputs"].append({"name": "z", "shape": [8, 1, 1], "scale": 1.0, "row_bytes": 0, "offset": d["arena_bytes"]})
+        lambda d: d["inputs"].append(
+            {"name": "z", "shape": [8, 1, 1], "scale": 1.0, "row_bytes": 0, "offset": d["arena_bytes"]})
         or d.update(arena_bytes=d["arena_bytes"] + 8), "no layer reads input z"),
     "input missing": (lambda d: d["inputs"].pop(), "that nothing has written before"),
     "output moved": (set_at("outputs", 0, "offset", 8), r"output y is .*no layer leaves"),

@@ -112,8 +112,9 @@ class HwConfig:
 
     @property
     def products_per_dsp(self) -> int:
-        """2 when two neighbouring tiles fit one 25 x 18 multiplier, else 1."""
-        return 2 if self.u_bits + 2 * self.v_bits + 1 <= 25 and self.u_bits <= 18 else 1
+        """2 when two neighbouring tiles fit one 25 x 18 multiplier and their sums its 48-bit accumulator, else 1."""
+        shift = self.u_bits + self.v_bits + 1
+        return 2 if shift + self.v_bits <= 25 and shift + self.acc_bits <= 48 else 1
 
     @property
     def v_max(self) -> int:

@@ -42,8 +42,7 @@ ALL_ROWS = 1
 # v_free_i visible to the first column read (state Block to Run); block_done to the same (Block, iterator, Run).
 FREE_TO_WINDOW = 1
 BLOCK_TO_WINDOW = 1 + NEXT_BLOCK
-# Last column read of a tile group's last window to q_ready_o, besides its groups: valid_q[5], step_q 6, row steps - 1,
-# ends_d_q 4, q_ready_q.
+# Last column read of a tile group's last window to q_ready_o: valid_q[5], step_q 6, row steps - 1, ends_d_q, q_ready_q.
 COLUMN_TO_READY = 10
 # Last column read of a block to act_free_o: valid_q[2], act_free_q.
 COLUMN_TO_FREE = 3
