@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "sw" / "subrow"
 LAYERS = {"spec", "ir", "frontend", "compress", "passes", "emit", "devices", "report", "toolenv", "console"}
-EVERYTHING = LAYERS | {"api", "area", "bench", "demo", "losses", "netlist", "source"}
+EVERYTHING = LAYERS | {
+    "api", "area", "bench", "demo", "estimate", "estimate_figure", "losses", "netlist", "planning", "source",
+}  # fmt: skip
 ALLOWED = {
     "spec": {"spec"},
     "ir": {"ir", "spec"},
@@ -26,7 +28,10 @@ ALLOWED = {
     "area": {"console", "devices", "netlist", "spec", "toolenv"},  # synthesis of what devices/simlib lists
     "losses": {"compress", "emit", "ir", "spec"},  # one Graph, as floats and as the Program that it becomes
     "source": {"console", "frontend", "ir", "spec"},  # what a command starts from, model or file
-    "api": LAYERS - {"report", "console"},  # the whole chain, as a library
+    "planning": {"compress", "emit", "ir", "passes", "spec"},  # tiles and instructions of a network, without weights
+    "estimate": {"compress", "frontend", "ir", "passes", "planning", "spec"},  # how long it takes
+    "estimate_figure": {"estimate", "report", "spec"},
+    "api": LAYERS - {"report", "console"} | {"planning"},  # the whole chain, as a library
     "__init__": {"api", "devices"},  # the two names that users see
     # Entry points: they put everything together, and nothing but an entry point is built on them.
     "demo": EVERYTHING - {"bench"},

@@ -5,8 +5,8 @@
 
 namespace subrow {
 
-constexpr int kIsaVersion = 2;
-constexpr int kInstrBits = 854;
+constexpr int kIsaVersion = 3;
+constexpr int kInstrBits = 878;
 constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
@@ -51,9 +51,10 @@ struct Instr {
   uint32_t kernel_w;  // window columns of a direct layer, else 1
   uint32_t pad_top;  // zero rows above the input
   uint32_t pad_left;  // zero columns left of the input
-  uint32_t in_row_bytes;  // in_cb * in_w * L
-  uint32_t out_row_bytes;  // out_cb * out_w * L
-  uint32_t res_row_bytes;  // out_cb * conv_w * L
+  uint32_t in_row_words;  // activation words of an input row: in_cb * in_w
+  uint32_t in_row_bytes;  // from one input row to the next: in_row_words * L, or more when the input is a slice
+  uint32_t out_row_bytes;  // from one output row to the next: out_cb * out_w * L, or more when the output is a slice
+  uint32_t res_row_bytes;  // from one residual row to the next: out_cb * conv_w * L, or more
   uint32_t v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w
   uint32_t red_words;  // V words that one output channel group reduces over
   uint32_t v_kstep;  // first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers
@@ -108,27 +109,28 @@ inline Instr decode_instr(const uint8_t* bytes) {
   ins.kernel_w = instr_bits(bytes, 286, 6);
   ins.pad_top = instr_bits(bytes, 292, 6);
   ins.pad_left = instr_bits(bytes, 298, 6);
-  ins.in_row_bytes = instr_bits(bytes, 304, 24);
-  ins.out_row_bytes = instr_bits(bytes, 328, 24);
-  ins.res_row_bytes = instr_bits(bytes, 352, 24);
-  ins.v_words = instr_bits(bytes, 376, 16);
-  ins.red_words = instr_bits(bytes, 392, 16);
-  ins.v_kstep = instr_bits(bytes, 408, 16);
-  ins.chunk_words = instr_bits(bytes, 424, 16);
-  ins.block_th = instr_bits(bytes, 440, 10);
-  ins.block_tw = instr_bits(bytes, 450, 10);
-  ins.blocks_y = instr_bits(bytes, 460, 10);
-  ins.blocks_x = instr_bits(bytes, 470, 10);
+  ins.in_row_words = instr_bits(bytes, 304, 24);
+  ins.in_row_bytes = instr_bits(bytes, 328, 24);
+  ins.out_row_bytes = instr_bits(bytes, 352, 24);
+  ins.res_row_bytes = instr_bits(bytes, 376, 24);
+  ins.v_words = instr_bits(bytes, 400, 16);
+  ins.red_words = instr_bits(bytes, 416, 16);
+  ins.v_kstep = instr_bits(bytes, 432, 16);
+  ins.chunk_words = instr_bits(bytes, 448, 16);
+  ins.block_th = instr_bits(bytes, 464, 10);
+  ins.block_tw = instr_bits(bytes, 474, 10);
+  ins.blocks_y = instr_bits(bytes, 484, 10);
+  ins.blocks_x = instr_bits(bytes, 494, 10);
   for (int i = 0; i < 4; ++i)
-    ins.q_count[i] = instr_bits(bytes, 480 + i * 12, 12);
-  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 528, 8) << 24) >> 24;
-  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 536, 8) << 24) >> 24;
-  ins.res_mult = instr_bits(bytes, 544, 16);
-  ins.res_shift = instr_bits(bytes, 560, 6);
+    ins.q_count[i] = instr_bits(bytes, 504 + i * 12, 12);
+  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 552, 8) << 24) >> 24;
+  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 560, 8) << 24) >> 24;
+  ins.res_mult = instr_bits(bytes, 568, 16);
+  ins.res_shift = instr_bits(bytes, 584, 6);
   for (int i = 0; i < 36; ++i)
-    ins.ev[i] = instr_bits(bytes, 566 + i * 4, 4);
+    ins.ev[i] = instr_bits(bytes, 590 + i * 4, 4);
   for (int i = 0; i < 36; ++i)
-    ins.em[i] = instr_bits(bytes, 710 + i * 4, 4);
+    ins.em[i] = instr_bits(bytes, 734 + i * 4, 4);
   return ins;
 }
 

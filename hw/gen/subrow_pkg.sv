@@ -2,8 +2,8 @@
 
 package subrow_pkg;
 
-  localparam int unsigned IsaVersion = 2;
-  localparam int unsigned InstrBits = 854;
+  localparam int unsigned IsaVersion = 3;
+  localparam int unsigned InstrBits = 878;
   localparam int unsigned InstrBytes = 128;
   localparam int unsigned MaxTaps = 36;
   localparam int unsigned RecordWords = 8;
@@ -28,9 +28,10 @@ package subrow_pkg;
     logic [15:0] v_kstep;  // first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers
     logic [15:0] red_words;  // V words that one output channel group reduces over
     logic [15:0] v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w
-    logic [23:0] res_row_bytes;  // out_cb * conv_w * L
-    logic [23:0] out_row_bytes;  // out_cb * out_w * L
-    logic [23:0] in_row_bytes;  // in_cb * in_w * L
+    logic [23:0] res_row_bytes;  // from one residual row to the next: out_cb * conv_w * L, or more
+    logic [23:0] out_row_bytes;  // from one output row to the next: out_cb * out_w * L, or more when the output is a slice
+    logic [23:0] in_row_bytes;  // from one input row to the next: in_row_words * L, or more when the input is a slice
+    logic [23:0] in_row_words;  // activation words of an input row: in_cb * in_w
     logic [5:0] pad_left;  // zero columns left of the input
     logic [5:0] pad_top;  // zero rows above the input
     logic [5:0] kernel_w;  // window columns of a direct layer, else 1

@@ -130,17 +130,23 @@ inline CheckCode check_reduction(const Instr& ins) {
   return kOk;
 }
 
+// Rows lie `row` bytes apart; a slice of a tensor's channel blocks fills only the first `used` of them.
+inline bool bad_row(uint64_t row, uint64_t used) { return row < used || row % kSubRow != 0; }
+
 inline CheckCode check_memory(const Instr& ins, const Memory& mem) {
-  if (ins.in_row_bytes != product(ins.in_cb, ins.in_w, kSubRow)) return kBadRowBytes;
-  if (ins.out_row_bytes != product(ins.out_cb, ins.out_w, kSubRow)) return kBadRowBytes;
-  if (ins.residual && ins.res_row_bytes != product(ins.out_cb, ins.conv_w, kSubRow)) return kBadRowBytes;
+  const uint64_t in_bytes = product(ins.in_cb, ins.in_w, kSubRow);
+  const uint64_t out_bytes = product(ins.out_cb, ins.out_w, kSubRow);
+  const uint64_t res_bytes = product(ins.out_cb, ins.conv_w, kSubRow);
+  if (ins.in_row_words != in_bytes / kSubRow || bad_row(ins.in_row_bytes, in_bytes)) return kBadRowBytes;
+  if (bad_row(ins.out_row_bytes, out_bytes)) return kBadRowBytes;
+  if (ins.residual && bad_row(ins.res_row_bytes, res_bytes)) return kBadRowBytes;
   if (ins.in_offset % kSubRow || ins.out_offset % kSubRow || (ins.residual && ins.res_offset % kSubRow)) {
     return kBadAlignment;
   }
   if (ins.weight_offset % kWeightBytes) return kBadAlignment;
-  if (ins.in_offset + product(ins.in_h, ins.in_row_bytes) > mem.arena_bytes) return kInputOutside;
-  if (ins.out_offset + product(ins.out_h, ins.out_row_bytes) > mem.arena_bytes) return kOutputOutside;
-  const uint64_t residual_bytes = product(ins.conv_h, ins.res_row_bytes);
+  if (ins.in_offset + product(ins.in_h - 1, ins.in_row_bytes) + in_bytes > mem.arena_bytes) return kInputOutside;
+  if (ins.out_offset + product(ins.out_h - 1, ins.out_row_bytes) + out_bytes > mem.arena_bytes) return kOutputOutside;
+  const uint64_t residual_bytes = product(ins.conv_h - 1, ins.res_row_bytes) + res_bytes;
   if (ins.residual && ins.res_offset + residual_bytes > mem.arena_bytes) return kResidualOutside;
   if (ins.weight_offset + product(ins.kgs, chunk_bytes(ins)) > mem.image_bytes) return kWeightsOutside;
   return kOk;

@@ -147,7 +147,7 @@ module subrow_afetch #(
     end
     if (ask) begin
       req_addr_q  <= seg_addr_q;
-      req_beats_q <= whole_q ? 16'(cmd_q.in_row_bytes >> WordLsb) : {4'd0, ncols};
+      req_beats_q <= whole_q ? cmd_q.in_row_words[15:0] : {4'd0, ncols};
       if (row_done) begin
         cb_q <= '0;
         row_q <= row_q + 12'd1;

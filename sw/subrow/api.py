@@ -16,7 +16,8 @@ from subrow.frontend.load import Model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
-from subrow.passes.choose_tile import TileName, choose_tile
+from subrow.passes.choose_tile import TileName
+from subrow.planning import with_tiles
 from subrow.spec.errors import ConfigError, InputError, UnsupportedError
 from subrow.spec.hwconfig import HwConfig, load
 from subrow.spec.program import Program
@@ -103,7 +104,7 @@ def compressed(
                 "the model"
             )
         return graph
-    graph = verify(choose_tile(verify(passes.lower_linear(graph), "lower_linear"), tile, config), "choose_tile")
+    graph = with_tiles(verify(passes.lower_linear(graph), "lower_linear"), tile, config, pair, linear)
     if pair is not None:
         check_prunable(graph, pair, linear)
         report("prune", 0.05)

@@ -24,6 +24,10 @@ class DeviceName(StrEnum):
     verilator = "verilator"
 
 
+class Against(StrEnum):
+    estimate = "estimate"
+
+
 ProgramPath = Annotated[Path, typer.Argument(help="a Program file (.subrow)")]
 Model = Annotated[str, typer.Argument(
     help="package.module:callable, a .pt2 file of torch.export, or a .graph file of prune or quantize"

@@ -6,19 +6,23 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from subrow.cli_options import DeviceName, Json, ProgramHw, ProgramPath, check_folder, check_output
+from subrow.cli_options import Against, DeviceName, Json, ProgramHw, ProgramPath, check_folder, check_output
 from subrow.console import complain, load_array, output, print_json, save_array, say, step_bars, table
 from subrow.source import LayerCounter, load_images, load_program, refuse
 from subrow.spec import program as programs
 from subrow.spec.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from subrow.devices.base import Saturation
+    from subrow.report.measure import LayerRow
+    from subrow.spec.timing import Estimate
 
 VERIFY_IMAGES, VERIFY_SEED = 4, 1
 
@@ -93,6 +97,7 @@ def simulate(
     path: ProgramPath, inputs: Annotated[list[str], typer.Option("--input", help="[name=]x.npy, N x C x H x W")],
     out: Annotated[Path | None, typer.Option("--output", help=".npy for the outputs, real numbers")] = None,
     images: Annotated[int | None, typer.Option(min=1, help="only the first images")] = None, hw: ProgramHw = None,
+    compare: Annotated[Against | None, typer.Option(help="estimate: the cycle model's figures beside these")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Run a Program in the simulated RTL, cycle by cycle, and compare every output with the emulator."""
@@ -101,6 +106,7 @@ def simulate(
     from subrow.report.document import layer_json, saturated_json
     from subrow.report.measure import layer_rows
     from subrow.report.verify import as_inputs
+    from subrow.spec.timing import estimate
 
     if out is not None:
         check_output(out, "--output", ".npy")
@@ -125,6 +131,7 @@ def simulate(
         bars.update(task, completed=count * len(program.layers), description="simulate")
     equal = all(np.array_equal(result.outputs[name], x) for name, x in expected.items())
     rows, cycles = layer_rows(program, result, config), result.cycles or ()
+    guess = estimate(program.decoded(), config) if compare else None
     compared = sum(x.size for x in expected.values())
     if out is not None:
         save_array(out, result.real())
@@ -135,6 +142,7 @@ def simulate(
             "output": None if out is None else str(out), "layers": [layer_json(r) for r in rows],
             "origin": {"cycles": "simulated", "layers": "simulated", "bit_exact": "simulated",
                        "compared": "simulated", "saturated": "measured"},
+            **({} if guess is None else {"estimate": _estimate_json(guess, rows, cycles[-1])}),
         })  # fmt: skip
     else:
         cells = [
@@ -142,10 +150,28 @@ def simulate(
         ]
         title = f"{program.name} on {config.name}: {cycles[-1]:,} cycles per image (simulated)"
         output().print(table(title, ("layer", "tile", "bound"), ("density", "cycles", "issued"), cells))
+        if guess is not None:
+            output().print(_estimate_table(guess, rows, cycles[-1]))
         say(f"{count} images, {compared:,} output values: {'equal to' if equal else 'DIFFER from'} the emulator",
             None if equal else "red")  # fmt: skip
     if not equal:
         raise typer.Exit(1)
+
+
+def _estimate_json(guess: Estimate, rows: Sequence[LayerRow], cycles: int) -> dict[str, Any]:
+    """The cycle model against the simulation: errors are estimated / simulated - 1."""
+    layers = [{"name": r.name, "cycles": c, "error": round(c / r.cycles - 1, 5)}
+              for r, c in zip(rows, guess.layers, strict=True)]  # fmt: skip
+    return {"cycles": guess.cycles, "error": round(guess.cycles / cycles - 1, 5), "layers": layers,
+            "origin": "estimated"}  # fmt: skip
+
+
+def _estimate_table(guess: Estimate, rows: Sequence[LayerRow], cycles: int) -> Table:
+    """The same as a table, the whole run in its last row."""
+    pairs = [(r.name, c, r.cycles) for r, c in zip(rows, guess.layers, strict=True)]
+    cells = [(name, f"{a:,}", f"{b:,}", f"{100 * (a / b - 1):+.2f} %")
+             for name, a, b in (*pairs, ("whole run", guess.cycles, cycles))]  # fmt: skip
+    return table("Cycle model against the RTL", ("layer",), ("estimated", "simulated", "error"), cells)
 
 
 def labels_of(paths: Sequence[Path]) -> list[str]:

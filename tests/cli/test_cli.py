@@ -25,7 +25,7 @@ from tests.cli.nets import small
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "tests.cli.nets:small"
-VERBS = ("prune", "quantize", "compile", "disasm", "verify", "simulate", "report")
+VERBS = ("prune", "quantize", "compile", "estimate", "disasm", "verify", "simulate", "report")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -197,7 +197,7 @@ def test_report(run: Run, files: Files, tmp_path: Path) -> None:
     for layer, same in zip(program["layers"], other["layers"], strict=True):
         assert layer["dense_cycles"] == same["cycles"] == same["dense_cycles"]
         assert layer["utilisation"] == pytest.approx(layer["issued_cycles"] / layer["cycles"], abs=1e-4)
-    assert set(done.json["origin"].values()) == {"measured", "simulated"}
+    assert set(done.json["origin"].values()) == {"measured", "simulated", "estimated"}
     assert "<svg" in (tmp_path / "report.html").read_text()
 
 

@@ -13,7 +13,6 @@ from subrow.compress.srbs import prune
 from subrow.frontend.torch_export import capture
 from subrow.ir.weights import split_sub_rows
 from subrow.passes.choose_tile import choose_tile
-from subrow.spec import hwconfig
 
 
 def layer(channels: int, kernel: int, tile: str, seed: int):
@@ -21,7 +20,7 @@ def layer(channels: int, kernel: int, tile: str, seed: int):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(channels, 12, kernel, padding=kernel // 2)).eval()
     images = nn.functional.avg_pool2d(torch.rand(24, channels, 14, 14), 3, 1).numpy()
-    graph = choose_tile(passes.lower_linear(capture(model, images[:1])), tile, hwconfig.load("tiny"))
+    graph = choose_tile(passes.lower_linear(capture(model, images[:1])), tile)
     return graph, next(n.name for n in graph if n.op == "conv"), images
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -189,3 +191,12 @@ def test_unread_input_is_named() -> None:
     graph = capture(torch.export.export(Two().eval(), (shape, shape.clone())), shape)
     with pytest.raises(UnsupportedError, match="node y, op input: nothing reads it"):
         lower(run(graph), HW)
+
+
+@pytest.mark.parametrize(("buffers", "chosen"), [({}, "f4"), ({"weight_words": 512}, "f2"), ({"v_words": 128}, "f2")])
+def test_auto_takes_no_tile_that_does_not_fit(buffers: dict[str, int], chosen: str) -> None:
+    """F(4x4,3x3) of 64 channels: 9 * 64 weight words a group, 9 * 8 V words a tile."""
+    hw = dataclasses.replace(hwconfig.load("pynq-z2"), **buffers)
+    images = np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 64)).astype(np.float32)
+    graph = compressed(nn.Sequential(nn.Conv2d(64, 16, 3, padding=1)), images, hw)
+    assert graph.node("0").attrs["tile"] == chosen

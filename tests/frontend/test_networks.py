@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from models.resnet import resnet18, resnet20, resnet34, resnet50
 from models.vgg16 import vgg16
@@ -13,6 +12,7 @@ from subrow.compress.execute import execute
 from subrow.emit.legal import check
 from subrow.frontend.torch_export import capture
 from subrow.spec.errors import UnsupportedError
+from tests.nets import randomised
 
 NETWORKS = {
     # network, image side, convolutions with a residual, instructions, what lower still refuses
@@ -23,16 +23,6 @@ NETWORKS = {
     "vgg16": (lambda: vgg16(10, width=1 / 64), 224, 0, 16, None),
     "vgg_nagadomi": (lambda: vgg_nagadomi(), 32, 0, 11, None),
 }
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    """Batch-norm statistics that are not the identity."""
-    generator = torch.Generator().manual_seed(5)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.2)
-            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 1)
-    return model
 
 
 @pytest.mark.parametrize("name", NETWORKS)

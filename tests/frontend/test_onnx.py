@@ -16,7 +16,7 @@ from subrow.compress.execute import execute
 from subrow.frontend.load import input_shape, load_model
 from subrow.frontend.onnx_file import capture_onnx
 from subrow.ir.graph import Graph
-from subrow.source import source_of
+from subrow.source import Compression, source_of
 from subrow.spec.errors import InputError, UnsupportedError
 from tests.frontend.onnx_models import Writer, reference
 
@@ -225,7 +225,8 @@ def test_compiles_and_runs(tmp_path: Path) -> None:
     x = w.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
     onnx.save(w.model(w.node("Gemm", w.node("Flatten", x), w.random(5, 256, scale=0.1), transB=1)), tmp_path / "m.onnx")
     images = np.random.default_rng(2).uniform(0, 1, (8, 8, 8, 8)).astype(np.float32)
-    assert source_of(str(tmp_path / "m.onnx"), "tiny", None, True, None).images.shape[1:] == (8, 8, 8)
+    source = source_of(str(tmp_path / "m.onnx"), "tiny", Compression(None, "auto", False), None, True, None)
+    assert source.calibration.shape[1:] == (8, 8, 8)
     program = subrow.compile(load_model(str(tmp_path / "m.onnx")), images, "tiny")
     with subrow.open_device("emulator", "tiny") as device:
         device.load(program)

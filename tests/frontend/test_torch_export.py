@@ -10,6 +10,7 @@ from subrow import passes
 from subrow.compress.execute import execute
 from subrow.frontend.torch_export import capture
 from subrow.spec.errors import UnsupportedError
+from tests.nets import randomised
 
 
 class Everything(nn.Module):
@@ -34,19 +35,9 @@ class Everything(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Batch-norm statistics that are not the identity."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.3)
-            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
-    return model.eval()
-
-
 def test_same_numbers() -> None:
     torch.manual_seed(1)
-    model = randomise(Everything())
+    model = randomised(Everything())
     x = torch.randn(3, 3, 12, 10)
     graph = capture(model, x)
     with torch.no_grad():
@@ -104,7 +95,7 @@ class Wide(nn.Module):
 
 def test_all_operators_same_numbers_through_the_passes() -> None:
     torch.manual_seed(3)
-    model = randomise(Wide())
+    model = randomised(Wide())
     x = torch.randn(2, 3, 32, 32) * 3
     with torch.no_grad():
         expected = model(x).numpy()

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from subrow.spec import hwconfig, program
 from subrow.spec.errors import ProgramError
 from subrow.spec.isa import Instruction
-from subrow.spec.program_check import check_structure
+from subrow.spec.program_check import Region, check_structure
 from tests.spec.program_files import changed, document_of, sample, signed, written
 
 Change = Callable[[dict[str, Any]], object]
@@ -66,7 +66,7 @@ def test_truncation_is_refused(saved: bytes, data: st.DataObject) -> None:
 def test_wrong_version_digest_and_hardware(saved: bytes) -> None:
     for old, new in ((b": 1", b": 9"), (b": 1", b": 1.0"), (b": 1", b": true")):
         document = document_of(sample()) | {"format_version": json.loads(new[2:])}
-        with pytest.raises(ProgramError, match="this Subrow reads 1 / 2: compile the network again"):
+        with pytest.raises(ProgramError, match="this Subrow reads 1 / 3: compile the network again"):
             load_bytes(signed(document, sample()))
         assert old in saved
     digest = sample().digest().encode()
@@ -130,6 +130,7 @@ BAD_VALUES: list[tuple[tuple[Any, ...], str, tuple[Any, ...]]] = [
     (("inputs", 1, "scale"), r"inputs\[1\]\.scale = ", (0.0, -1.0, 1e39, 1e-39, 1, True, None, "1.0", [1.0])),
     (("inputs", 0, "shape"), r"inputs\[0\]\.shape = ", ([1, 2], [1, 2, 3, 4], 3, None, {}, "abc")),
     *((("outputs", 0, "shape", i), r"outputs\[0\]\.shape = ", NOT_COUNT) for i in range(3)),
+    (("inputs", 0, "row_bytes"), r"inputs\[0\]\.row_bytes = ", (-1, 1.0, True, None, "0", [0], 1 << 33)),
     (("inputs", 0, "offset"), r"inputs\[0\]\.offset = ", (-1, 1.0, True, None, "0", [0], 1 << 33)),
     (("layers", 1), r"layers\[1\] = ", (None, [], "ab", 3)),
     (("layers", 2, "name"), r"layers\[2\]\.name = ", NOT_TEXT),
@@ -202,7 +203,8 @@ CONTRADICTIONS: dict[str, tuple[Change, str]] = {
     "residual higher": (set_at("inputs", 1, "shape", 1, 7), "input r1 is 2 x 7 x 6 words|overlap"),
     "input of another block": (set_at("inputs", 0, "shape", 0, 8), "input x is 1 x 6 x 6 words"),
     "input that nobody reads": (
-        lambda d: d["inputs"].append({"name": "z", "shape": [8, 1, 1], "scale": 1.0, "offset": d["arena_bytes"]})
+        lambda d: d["inputs"].append(
+            {"name": "z", "shape": [8, 1, 1], "scale": 1.0, "row_bytes": 0, "offset": d["arena_bytes"]})
         or d.update(arena_bytes=d["arena_bytes"] + 8), "no layer reads input z"),
     "input missing": (lambda d: d["inputs"].pop(), "that nothing has written before"),
     "output moved": (set_at("outputs", 0, "offset", 8), r"output y is .*no layer leaves"),
@@ -250,8 +252,9 @@ def coded(layer: int, **fields: object) -> program.Program:
     (1, "layer_id", 0, "layer layer1: number = 1, but the instruction says layer_id 0"),
     (0, "tile", 3, "layer layer0: tile = f2, but the instruction says tile 3"),
     (2, "in_row_bytes", 7, "layer layer2: in_row_bytes = 7"),
-    (2, "in_row_bytes", 192, "layer layer2: in_row_bytes = 192 for 2 x 6 words of 8 channels"),
-    (0, "in_cb", 0, "layer layer0: in_row_bytes"),
+    (2, "in_row_bytes", 88, "layer layer2: in_row_bytes = 88 for 2 x 6 words of 8 channels.*at least 96"),
+    (2, "in_row_bytes", 192, "layer layer2 reads .* that nothing has written before"),
+    (0, "in_cb", 0, "layer layer0: in_row_bytes|layer layer0: in_channels"),
     (1, "out_offset", 0, "layer layer2 reads .* that nothing has written before"),
     (1, "out_offset", 8, "layer layer1 writes .* over .* that it reads"),
     (0, "out_offset", 0, "layer layer0 writes .* over .* that it reads"),
@@ -272,3 +275,22 @@ def test_a_cut_program_may_leave_inputs_unread() -> None:
     check_structure(cut, whole=False)
     with pytest.raises(ProgramError, match="no layer reads input r1"):
         check_structure(cut, whole=True)
+
+
+def region(low: int, blocks: int, rows: int, row_bytes: int = 0) -> Region:
+    return Region(low, blocks, rows, 3, 8, row_bytes or blocks * 24)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_overlap_of_slices_is_that_of_their_bytes(data: st.DataObject) -> None:
+    """Dense tensors and slices of equal and of different row sizes, against sets of bytes."""
+    pair = []
+    for _ in range(2):
+        blocks, rows = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
+        gap = data.draw(st.sampled_from((0, 24, 48)))
+        pair.append(region(8 * data.draw(st.integers(0, 40)), blocks, rows, 24 * blocks + gap))
+    a, b = ({byte for low, high in r.spans() for byte in range(low, high)} for r in pair)
+    assert pair[0].overlaps(pair[1]) == pair[1].overlaps(pair[0]) == bool(a & b)
+    if pair[0].within(pair[1], 0):
+        assert a <= b

@@ -34,7 +34,7 @@ STALLS = 0.25
 def demo_program(tile: TileName, density: str | None) -> programs.Program:
     """The demo network with largest weights kept: fast to make, as hard to run as a better one."""
     images = calibration_images().images[:8]
-    graph = passes.choose_tile(passes.lower_linear(capture(vgg_nagadomi_quarter(), images)), tile, HW)
+    graph = passes.choose_tile(passes.lower_linear(capture(vgg_nagadomi_quarter(), images)), tile)
     graph = graph if density is None else prune(graph, density, linear=True)
     return lower(quantise(passes.run(graph, passes.AFTER_COMPRESSION), HW, images), HW)
 

@@ -22,6 +22,7 @@ from subrow.spec.winograd import tile as tile_of
 
 _MAX_EM = 15
 _BIAS_LIMIT = 1 << 30
+_CACHED = 1 << 15  # weights whose rounding is tried at once
 _FACTORS = np.linspace(0.6, 1.0, 17)
 
 
@@ -117,9 +118,21 @@ def _round(u: NDArray[np.float64], scale: NDArray[np.float64], eu: NDArray[np.in
 
 
 def _error(u: NDArray[np.float64], scale: NDArray[np.float64], eu: NDArray[np.int64], bits: int) -> NDArray[np.float64]:
-    """Squared error [taps, K] of u at these scales."""
+    """Squared error [taps, K] of u at these scales; some channels at a time, so that the cache holds them."""
+    result = np.empty(u.shape[:2])
     step = scale[np.newaxis, :] * np.exp2(eu.astype(np.float64))[:, np.newaxis]
-    return ((_round(u, scale, eu, bits) * step[..., np.newaxis] - u) ** 2).sum(axis=2)
+    limit, count = signed_max(bits), max(1, _CACHED // u.shape[2])
+    for tap in range(len(u)):
+        for k in range(0, u.shape[1], count):
+            part, s = u[tap, k : k + count], step[tap, k : k + count, np.newaxis]
+            rest = part / s
+            np.rint(rest, out=rest)
+            np.clip(rest, -limit, limit, out=rest)
+            rest *= s
+            rest -= part
+            np.square(rest, out=rest)
+            result[tap, k : k + count] = rest.sum(axis=1)
+    return result
 
 
 def fit(

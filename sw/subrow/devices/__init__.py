@@ -12,10 +12,12 @@ from subrow.spec.errors import ConfigError
 __all__ = ["DEVICES", "Device", "RunResult", "open_device"]
 
 DEVICES = ("emulator", "verilator")
+"""Devices that compute; `cycles` only estimates how long it takes."""
 
 
 def open_device(name: str, hw: str | Path | hwconfig.HwConfig, **options: Any) -> Device:
-    """A Device for a HwConfig: `emulator` (bit-true, fast) or `verilator` (RTL, cycle by cycle).
+    """A Device for a HwConfig: `emulator` (bit-true, fast), `verilator` (RTL, cycle by cycle) or
+    `cycles` (estimated cycles, no outputs).
 
     options go to the device's class. Raises ConfigError for another name, MissingTool when its compiler is missing.
     """
@@ -28,4 +30,8 @@ def open_device(name: str, hw: str | Path | hwconfig.HwConfig, **options: Any) -
         from subrow.devices.verilator import Verilator
 
         return Verilator(config, **options)
-    raise ConfigError(f"device {name!r}: no such device; known: {', '.join(DEVICES)}")
+    if name == "cycles":
+        from subrow.devices.cycles import Cycles
+
+        return Cycles(config, **options)
+    raise ConfigError(f"device {name!r}: no such device; known: {', '.join((*DEVICES, 'cycles'))}")

@@ -133,9 +133,17 @@ def unpack_activation(data: NDArray[np.generic], shape: tuple[int, int, int], su
 
 
 def tensor_bytes(info: TensorInfo, sub_row: int) -> int:
-    """Bytes that a tensor takes in the arena."""
+    """Bytes of a tensor's words."""
     c, h, w = info.shape
     return h * -(-c // sub_row) * w * sub_row
+
+
+def read_tensor(arena: NDArray[np.generic], info: TensorInfo, sub_row: int) -> Int8Array:
+    """int8 [C, H, W] of a tensor that the Program's checks have found inside the arena."""
+    h = info.shape[1]
+    used = tensor_bytes(info, sub_row) // h
+    rows = np.lib.stride_tricks.as_strided(arena[info.offset :], (h, used), (info.row_bytes or used, 1))
+    return unpack_activation(np.ascontiguousarray(rows).ravel(), info.shape, sub_row)
 
 
 class Device(ABC):

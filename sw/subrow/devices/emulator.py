@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, tensor_bytes, unpack_activation
+from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, read_tensor
 from subrow.devices.hlslib import HlsLibrary, library
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import RECORD_FIELDS
@@ -64,6 +64,5 @@ class Emulator(Device):
                                    records.ctypes.data)
             self._check_status(program, status)
             for info in program.outputs:
-                data = arena[info.offset : info.offset + tensor_bytes(info, lanes)]
-                outputs[info.name][i] = unpack_activation(data, info.shape, lanes)
+                outputs[info.name][i] = read_tensor(arena, info, lanes)
         return records

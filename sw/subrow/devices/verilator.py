@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subrow.devices import simlib
-from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, tensor_bytes, unpack_activation
+from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, read_tensor
 from subrow.spec import isa
 from subrow.spec.errors import DeviceError
 from subrow.spec.hwconfig import HwConfig
@@ -85,9 +85,7 @@ class Verilator(Device):
         for i in range(count):
             cycles.append(self._run_one(chip, program, {name: images[i] for name, images in inputs.items()}))
             for t in program.outputs:
-                low = self._arena + t.offset
-                raw = chip.memory[low : low + tensor_bytes(t, self.hw.sub_row)].copy()
-                outputs[t.name][i] = unpack_activation(raw, t.shape, self.hw.sub_row)
+                outputs[t.name][i] = read_tensor(chip.memory[self._arena :], t, self.hw.sub_row)
         return RunResult(
             outputs=outputs,
             scales={t.name: t.scale for t in program.outputs},

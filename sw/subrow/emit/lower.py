@@ -42,8 +42,9 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
     for start, p in zip(starts, packed, strict=True):
         image[start - base : start - base + p.data.size] = p.data
     rows, infos = [], []
+    instruction: isa.Instruction | None = None
     for i, (node, p) in enumerate(zip(convs, packed, strict=True)):
-        instruction = _instruction(graph, node, p, hw, place_of(node, offsets, i, starts[i]))
+        instruction = _instruction(graph, node, p, hw, place_of(node, offsets, i, starts[i]), instruction)
         rows.append(np.frombuffer(instruction.encode(), np.uint8))
         infos.append(_info(graph, node, p, instruction, hw))
     return Program(
@@ -76,11 +77,11 @@ def _output(graph: Graph, node: Node, offsets: dict[str, int]) -> TensorInfo:
 
 
 def _instruction(
-    graph: Graph, node: Node, p: PackedLayer, hw: HwConfig, place: Place
+    graph: Graph, node: Node, p: PackedLayer, hw: HwConfig, place: Place, before: isa.Instruction | None
 ) -> isa.Instruction:
     quant: Quant = node.attrs["quant"]
     direct = tile_kind(node) is TileKind.DIRECT
-    return isa.Instruction(layer_fields(graph, node, p.shape, hw, place) | {
+    return isa.Instruction(layer_fields(graph, node, p.shape, hw, place, before) | {
         "act_min": quant.act_min, "act_max": quant.act_max, "res_mult": quant.res_mult, "res_shift": quant.res_shift,
         "ev": _taps(quant.ev, direct), "em": _taps(quant.em, direct),
     })  # fmt: skip

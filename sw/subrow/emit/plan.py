@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from subrow.emit.arena import allocate
-from subrow.emit.tiling import Blocks, Geometry, choose, excess, loop_orders
+from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders
 from subrow.ir.graph import Graph, Node, pads, pair
-from subrow.ir.weights import tile_kind
+from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.timing import layer_cycles
+from subrow.spec.timing import estimate, head_start, quick_cycles
 from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
 Density = tuple[int, int]
+Planned = tuple[Node, isa.Instruction]
 
 
 @dataclass(frozen=True)
@@ -93,20 +95,31 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     )  # fmt: skip
 
 
-def layer_fields(graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: Place) -> dict[str, Any]:
-    """The instruction's fields except those of the numbers (clamp, residual scale, exponents), loop order and cut
-    chosen. Raises CapacityError when the layer fits no buffer, naming the layer, the value, the limit and a way out.
-    """
+def check_fit(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> None:
+    """Raises CapacityError when a layer's weights or its smallest block fit no buffer; takes no time."""
     if p.chunk_words > hw.weight_words:
         raise CapacityError(
             f"layer {node.name}: {p.chunk_words} weight words for {hw.channels} output channels, limit weight_words = "
             f"{hw.weight_words}; prune the layer, use a smaller tile, or raise weight_words"
         )
+    if not any_block(g := geometry(graph, node, p, hw), hw):
+        raise CapacityError(f"layer {node.name}: even one tile does not fit HwConfig {hw.name}: {excess(g, hw)}")
+
+
+def layer_fields(
+    graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: Place, before: isa.Instruction | None
+) -> dict[str, Any]:
+    """The instruction's fields except those of the numbers (clamp, residual scale, exponents).
+
+    Loop order and cut are those with the fewest estimated cycles when the weights that the layer `before` it leaves
+    time and room for are there already. Raises CapacityError when the layer fits no buffer, naming the layer, the
+    value, the limit and a way out.
+    """
+    check_fit(graph, node, p, hw)
     g = geometry(graph, node, p, hw)
     out_cb = -(-node.shape[0] // hw.sub_row)
-    chosen = _choose(replace(g, name=""), p, out_cb, hw)
-    if chosen is None:
-        raise CapacityError(f"layer {node.name}: even one tile does not fit HwConfig {hw.name}: {excess(g, hw)}")
+    chosen = _choose(replace(g, name=""), p, out_cb, hw, _context(before))
+    assert chosen is not None  # there is a block
     values = _fields(*chosen, p, out_cb, hw, place)
     for name, value in values.items():
         f = isa.FIELD_BY_NAME[name]
@@ -117,12 +130,28 @@ def layer_fields(graph: Graph, node: Node, p: LayerShape, hw: HwConfig, place: P
     return values
 
 
-@lru_cache(maxsize=4096)
-def _choose(g: Geometry, p: LayerShape, out_cb: int, hw: HwConfig) -> tuple[Geometry, Blocks] | None:
-    """Loop order and cut of a layer of this shape; networks repeat layers."""
+def _context(before: isa.Instruction | None) -> bytes:
+    """The layer before, without what makes no difference to speed."""
+    if before is None:
+        return b""
+    names = ("layer_id", "in_offset", "out_offset", "res_offset", "weight_offset", "act_min", "act_max", "res_mult",
+             "res_shift", "ev", "em")  # fmt: skip
+    return isa.Instruction({k: v for k, v in before.values.items() if k not in names}).encode()
 
-    def cycles(order: Geometry, blocks: Blocks, bound: int | None) -> int | None:
-        return layer_cycles(isa.Instruction(_fields(order, blocks, p, out_cb, hw, Place())), hw, bound)
+
+@lru_cache(maxsize=4096)
+def _choose(
+    g: Geometry, p: LayerShape, out_cb: int, hw: HwConfig, before: bytes
+) -> tuple[Geometry, Blocks] | None:
+    """Loop order and cut of a layer of this shape; networks repeat layers."""
+    head: int | None = None
+
+    def cycles(order: Geometry, blocks: Blocks, bound: float | None) -> float | None:
+        nonlocal head
+        ins = isa.Instruction(_fields(order, blocks, p, out_cb, hw, Place()))
+        if head is None:
+            head = head_start(isa.decode(before), ins, hw) if before else 0
+        return quick_cycles(ins, hw, head, bound)
 
     return choose(loop_orders(g, hw, p.v_kstep != 0), hw, cycles)
 
@@ -140,7 +169,8 @@ def _fields(g: Geometry, blocks: Blocks, p: LayerShape, out_cb: int, hw: HwConfi
         "conv_w": g.conv_w, "out_h": g.out_h, "out_w": g.out_w, "out_cb": out_cb, "kgs": p.kgs,
         "pass_kgs": g.pass_kgs if resident else p.kgs,
         "kernel_h": g.kernel[0] if direct else 1, "kernel_w": g.kernel[1] if direct else 1, "pad_top": g.pad_top,
-        "pad_left": g.pad_left, "in_row_bytes": g.in_cb * g.in_w * hw.sub_row,
+        "pad_left": g.pad_left, "in_row_words": g.in_cb * g.in_w,
+        "in_row_bytes": g.in_cb * g.in_w * hw.sub_row,
         "out_row_bytes": out_cb * g.out_w * hw.sub_row,
         "res_row_bytes": out_cb * g.conv_w * hw.sub_row if g.residual else 0, "v_words": p.v_words,
         "red_words": p.red_words, "v_kstep": p.v_kstep, "chunk_words": p.chunk_words, "block_th": blocks.th,
@@ -154,25 +184,88 @@ def place_of(node: Node, offsets: Mapping[str, int], index: int, weights: int) -
     return Place(offsets[node.inputs[0]], offsets[node.name], residual, weights, index)
 
 
-def plan(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> list[tuple[Node, isa.Instruction]]:
-    """Each conv node of a fused Graph with its instruction, dense where `densities` names no s of L."""
+def plan(
+    graph: Graph, hw: HwConfig, densities: Mapping[str, Density], left_out: Collection[str] = ()
+) -> list[Planned]:
+    """Each conv node of a fused Graph, but those left out, with its instruction; dense without a density s of L."""
     offsets, _ = allocate(graph, hw.sub_row)
-    result = []
-    for i, node in enumerate(n for n in graph if n.op == "conv"):
+    result: list[Planned] = []
+    for i, node in enumerate(n for n in graph if n.op == "conv" and n.name not in left_out):
         shape = shape_of(node, hw, densities.get(node.name))
-        values = layer_fields(graph, node, shape, hw, place_of(node, offsets, i, 0))
+        before = result[-1][1] if result else None
+        values = layer_fields(graph, node, shape, hw, place_of(node, offsets, i, 0), before)
         result.append((node, isa.Instruction(values)))
     return result
 
 
-def cycles_of(graph: Graph, name: str, tile_name: str, hw: HwConfig, density: Density | None) -> float:
-    """Estimated cycles of one layer of a fused Graph with this tile and density; infinite when it fits no buffer."""
-    node = graph.node(name).with_attrs(tile=tile_name)
-    shape = shape_of(node, hw, density)
-    try:
-        values = layer_fields(graph, node, shape, hw, Place())
-    except CapacityError:
-        return float("inf")
-    cycles = layer_cycles(isa.Instruction(values), hw)
+def misfits(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dict[str, str]:
+    """Why conv nodes of a fused Graph fit no buffer, by name; of layers with a choice, why F(2x2) does not either."""
+    result = {}
+    for node in (n for n in graph if n.op == "conv"):
+        for name in ("f4", "f2") if has_choice(node) else (node.attrs.get("tile", "direct"),):
+            tried = node.with_attrs(tile=name)
+            try:
+                check_fit(graph, tried, shape_of(tried, hw, densities.get(node.name)), hw)
+            except CapacityError as error:
+                result[node.name] = str(error)
+            else:
+                result.pop(node.name, None)
+                break
+    return result
+
+
+def choose_tiles(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dict[str, str]:
+    """The Winograd tile of each conv node of a fused Graph that has a choice, for the fewest estimated cycles.
+
+    One layer after the other, each behind the layers chosen so far, at the density that it will have; one tile
+    throughout where the whole network then takes fewer cycles. Where neither tile fits a buffer the layer gets the
+    smaller one, and emission says what is missing.
+    """
+    tiles: dict[str, str] = {}
+    least = math.inf
+    for names in (("f2", "f4"), ("f2",), ("f4",)):
+        chosen, instructions = _chain(graph, hw, densities, names)
+        cycles = math.inf if instructions is None else estimate(instructions, hw).cycles
+        if not tiles or cycles < least:
+            tiles, least = chosen, cycles
+    return tiles
+
+
+def _chain(
+    graph: Graph, hw: HwConfig, densities: Mapping[str, Density], names: tuple[str, ...]
+) -> tuple[dict[str, str], list[isa.Instruction] | None]:
+    """The tile of each layer that has a choice of `names`, and all instructions; None when a layer fits no buffer."""
+    chosen: dict[str, str] = {}
+    instructions: list[isa.Instruction] = []
+    complete = True
+    for node in (n for n in graph if n.op == "conv"):
+        found = []
+        before = instructions[-1] if instructions else None
+        for name in names if has_choice(node) else (node.attrs.get("tile", "direct"),):
+            try:
+                found.append(_behind(graph, node.with_attrs(tile=name), hw, densities.get(node.name), before))
+            except CapacityError:
+                continue
+        complete &= bool(found)
+        if found:
+            _, name, ins = min(found, key=lambda f: f[0])
+            instructions.append(ins)
+        if has_choice(node):
+            chosen[node.name] = name if found else names[0]
+    return chosen, instructions if complete else None
+
+
+def has_choice(node: Node) -> bool:
+    """Whether a conv node may run in the Winograd domain and has no weights of one yet."""
+    return may_be_winograd(node) and "u" not in node.params
+
+
+def _behind(
+    graph: Graph, node: Node, hw: HwConfig, density: Density | None, before: isa.Instruction | None
+) -> tuple[float, str, isa.Instruction]:
+    """(cycles of the layer behind the one before it, its tile, its instruction)."""
+    values = layer_fields(graph, node, shape_of(node, hw, density), hw, Place(), before)
+    ins = isa.Instruction(values)
+    cycles = quick_cycles(ins, hw, 0 if before is None else head_start(before, ins, hw))
     assert cycles is not None  # without a bound
-    return cycles
+    return cycles, node.attrs.get("tile", "direct"), ins

@@ -84,10 +84,10 @@ def loop_orders(g: Geometry, hw: HwConfig, grouped: bool) -> list[Geometry]:
     return orders
 
 
-Cycles = Callable[[Geometry, Blocks, int | None], int | None]
+Cycles = Callable[[Geometry, Blocks, float | None], float | None]
 """Cycles of a layer in a loop order and cut; None when there are more than the bound."""
 
-EXACT = 12
+EXACT = 8
 """Candidates, those with the least rough cost, that the cycle model compares."""
 
 
@@ -107,6 +107,11 @@ def choose(orders: Sequence[Geometry], hw: HwConfig, cycles: Cycles | None = Non
         if count is not None and (least is None or count < least):
             best, least = (g, blocks), count
     return best
+
+
+def any_block(g: Geometry, hw: HwConfig) -> bool:
+    """Whether some cut is legal."""
+    return next(_candidates(g, hw), None) is not None
 
 
 def excess(g: Geometry, hw: HwConfig) -> str:

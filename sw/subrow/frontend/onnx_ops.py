@@ -83,7 +83,10 @@ def _window(size: Shape, attrs: Attrs, kernel: tuple[int, int]) -> tuple[tuple[i
     stride, auto = _two(attrs, "strides"), attrs.get("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         return stride, same_padding((size[1], size[2]), kernel, stride, auto == "SAME_LOWER")
-    top, left, bottom, right = attrs.get("pads", (0, 0, 0, 0)) if auto == "NOTSET" else (0, 0, 0, 0)
+    given = attrs.get("pads", (0, 0, 0, 0)) if auto == "NOTSET" else (0, 0, 0, 0)
+    if len(given) != 4:
+        raise Refused(f"pads {list(given)}, must be top, left, bottom, right")
+    top, left, bottom, right = given
     return stride, (int(top), int(left), int(bottom), int(right))
 
 

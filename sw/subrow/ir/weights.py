@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subrow.ir.graph import Node
+from subrow.ir.graph import Node, pair
 from subrow.spec.winograd import TileKind, transform_weights
 
 TILES = {"direct": TileKind.DIRECT, "f2": TileKind.F2, "f4": TileKind.F4}
@@ -44,6 +44,12 @@ class Quant:
 def tile_kind(node: Node) -> TileKind:
     """The tile of a conv node; direct when none was chosen."""
     return TILES[node.attrs.get("tile", "direct")]
+
+
+def may_be_winograd(node: Node) -> bool:
+    """Whether a conv node can run in the Winograd domain: 3x3, stride 1, one group, more than one output pixel."""
+    single = pair(node.attrs["stride"]) == (1, 1) and node.attrs["groups"] == 1
+    return node.params["weight"].shape[2:] == (3, 3) and single and not node.attrs.get("linear")
 
 
 def reduction_order(channels: int, kernel: tuple[int, int], sub_row: int) -> NDArray[np.int64]:

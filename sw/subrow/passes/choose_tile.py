@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from subrow.ir.graph import Graph, Node, pair
+from subrow.ir.graph import Graph, Node
+from subrow.ir.weights import may_be_winograd
 from subrow.spec.errors import ConfigError
-from subrow.spec.hwconfig import HwConfig
-from subrow.spec.winograd import TAP_LANES, TileKind
-from subrow.spec.winograd import tile as tile_of
 
 TileName = Literal["auto", "f2", "f4", "direct"]
-_KINDS = {"f2": TileKind.F2, "f4": TileKind.F4}
 
 
-def choose_tile(graph: Graph, tile: TileName = "auto", hw: HwConfig | None = None) -> Graph:
+def choose_tile(graph: Graph, tile: TileName = "auto", tiles: Mapping[str, str] | None = None) -> Graph:
     """Every conv gets the attribute `tile`: 3x3 stride 1 layers with one group as asked, all others "direct".
 
     So are linear layers on 3x3 maps: for their one output pixel, F(2x2,3x3) would fetch 16 weights in place of 9.
 
-    "auto" takes the Winograd tile with fewer cycles of array or weight port, whichever is the bottleneck, on the
-    given hardware. Layers that already have Winograd weights (`u`) keep their tile.
+    "auto" takes what `tiles` says of each layer (`emit.plan.choose_tiles` asks the cycle model), and F(2x2), the more
+    accurate tile, for layers that it does not name. Layers that already have Winograd weights (`u`) keep their tile.
     """
     if tile not in ("auto", "f2", "f4", "direct"):
         raise ConfigError(f"tile = {tile!r}: must be 'auto', 'f2', 'f4' or 'direct'")
-    return graph.replace({n.name: _chosen(n, tile, hw) for n in graph if n.op == "conv" and "u" not in n.params})
+    chosen = {n.name: _chosen(n, tile, tiles or {}) for n in graph if n.op == "conv" and "u" not in n.params}
+    return graph.replace(chosen)
 
 
-def _chosen(node: Node, tile: TileName, hw: HwConfig | None) -> Node:
-    single = pair(node.attrs["stride"]) == (1, 1) and node.attrs["groups"] == 1
-    winograd = node.params["weight"].shape[2:] == (3, 3) and single and not node.attrs.get("linear")
-    if not winograd or tile == "direct":
+def _chosen(node: Node, tile: TileName, tiles: Mapping[str, str]) -> Node:
+    if tile == "direct" or not may_be_winograd(node):
         return node.with_attrs(tile="direct")
-    if tile == "auto":
-        tile = "f4" if _cycles(node, "f4", hw) < _cycles(node, "f2", hw) else "f2"
-    return node.with_attrs(tile=tile)
-
-
-def _cycles(node: Node, name: str, hw: HwConfig | None) -> float:
-    """Array or weight-port cycles for one full weight row of all output channels; only ratios matter."""
-    t = tile_of(_KINDS[name])
-    scale = 2 if node.attrs.get("pool") else 1
-    h, w = node.shape[1] * scale, node.shape[2] * scale
-    tiles = -(-h // t.m) * -(-w // t.m)
-    if hw is None:
-        return float(tiles * t.groups)
-    array = -(-tiles // hw.tiles) * t.groups
-    weights = t.groups * TAP_LANES * hw.channels * hw.u_bits / 8 / hw.bytes_per_cycle
-    return max(float(array), weights)
+    return node.with_attrs(tile=tiles.get(node.name, "f2") if tile == "auto" else tile)

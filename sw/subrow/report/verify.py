@@ -41,7 +41,8 @@ class LayerCheck:
 def until(program: Program, layer: int, hw: HwConfig) -> Program:
     """The Program cut after a layer, whose only output is that layer's whole tensor, padding channels included."""
     ins = program.decoded()[layer]
-    output = TensorInfo("tensor", (ins.out_cb * hw.sub_row, ins.out_h, ins.out_w), 1.0, ins.out_offset)
+    shape = ins.out_cb * hw.sub_row, ins.out_h, ins.out_w
+    output = TensorInfo("tensor", shape, 1.0, ins.out_offset, ins.out_row_bytes)
     cut = dataclasses.replace(
         program, instructions=program.instructions[: layer + 1], layers=program.layers[: layer + 1], outputs=(output,)
     )

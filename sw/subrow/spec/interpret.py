@@ -111,28 +111,39 @@ class Interpreter:
         """The output of every layer for one image [C, H, W] by input name: [out_cb * L, out_h, out_w], in order."""
         arena = np.zeros(self.program.arena_bytes, np.int8)
         for info in self.program.inputs:
-            self._write(arena, info.offset, inputs[info.name])
+            self._write(arena, info.offset, inputs[info.name], 0)
         for ins, w in zip(self.instructions, self.weights, strict=True):
-            x = self._read(arena, ins.in_offset, (ins.in_cb, ins.in_h, ins.in_w))
+            x = self._read(arena, ins.in_offset, (ins.in_cb, ins.in_h, ins.in_w), ins.in_row_bytes)
             residual = None
             if ins.residual:
-                residual = self._read(arena, ins.res_offset, (ins.out_cb, ins.conv_h, ins.conv_w))
+                residual = self._read(arena, ins.res_offset, (ins.out_cb, ins.conv_h, ins.conv_w), ins.res_row_bytes)
             y = reference.layer(ins, x, w.u, w.bias, w.mult, w.shift, self.hw.v_bits, residual)
-            self._write(arena, ins.out_offset, y)
+            self._write(arena, ins.out_offset, y, ins.out_row_bytes)
             yield y
 
-    def _read(self, arena: NDArray[np.int8], offset: int, size: tuple[int, int, int]) -> NDArray[np.int8]:
-        """[blocks * L, h, w] from [h][blocks][w][L]."""
+    def _read(
+        self, arena: NDArray[np.int8], offset: int, size: tuple[int, int, int], row_bytes: int
+    ) -> NDArray[np.int8]:
+        """[blocks * L, h, w] from h rows [blocks][w][L] that begin row_bytes apart."""
         blocks, h, w = size
         lanes = self.hw.sub_row
-        words = arena[offset : offset + blocks * h * w * lanes].reshape(h, blocks, w, lanes)
+        words = _rows(arena, offset, h, blocks * w * lanes, row_bytes).reshape(h, blocks, w, lanes)
         return words.transpose(1, 3, 0, 2).reshape(blocks * lanes, h, w).copy()
 
-    def _write(self, arena: NDArray[np.int8], offset: int, x: NDArray[np.int8]) -> None:
+    def _write(self, arena: NDArray[np.int8], offset: int, x: NDArray[np.int8], row_bytes: int) -> None:
+        """x [c, h, w] as rows [blocks][w][L] that begin row_bytes apart; 0: one right behind the other."""
         c, h, w = x.shape
         lanes = self.hw.sub_row
         blocks = -(-c // lanes)
         full = np.zeros((blocks * lanes, h, w), np.int8)
         full[:c] = x
         words = full.reshape(blocks, lanes, h, w).transpose(2, 0, 3, 1)
-        arena[offset : offset + words.size] = words.ravel()
+        used = blocks * w * lanes
+        _rows(arena, offset, h, used, row_bytes or used)[:] = words.reshape(h, used)
+
+
+def _rows(arena: NDArray[np.int8], offset: int, h: int, used: int, row_bytes: int) -> NDArray[np.int8]:
+    """The first `used` bytes of h rows that begin row_bytes apart, as a writable view [h, used]."""
+    if row_bytes < used or offset + (h - 1) * row_bytes + used > arena.size:
+        raise ProgramError(f"{h} rows of {used} bytes, {row_bytes} apart, at {offset}: outside {arena.size} bytes")
+    return np.lib.stride_tricks.as_strided(arena[offset:], (h, used), (row_bytes, 1))

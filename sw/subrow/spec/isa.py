@@ -12,7 +12,7 @@ from typing import Any
 
 from subrow.spec.errors import ProgramError
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 INSTRUCTION_BYTES = 128
 MAX_TAPS = 36
 OPCODE_LAYER = 1
@@ -67,9 +67,10 @@ FIELDS: tuple[Field, ...] = (
     F("kernel_w", 6, "window columns of a direct layer, else 1"),
     F("pad_top", 6, "zero rows above the input"),
     F("pad_left", 6, "zero columns left of the input"),
-    F("in_row_bytes", 24, "in_cb * in_w * L"),
-    F("out_row_bytes", 24, "out_cb * out_w * L"),
-    F("res_row_bytes", 24, "out_cb * conv_w * L"),
+    F("in_row_words", 24, "activation words of an input row: in_cb * in_w"),
+    F("in_row_bytes", 24, "from one input row to the next: in_row_words * L, or more when the input is a slice"),
+    F("out_row_bytes", 24, "from one output row to the next: out_cb * out_w * L, or more when the output is a slice"),
+    F("res_row_bytes", 24, "from one residual row to the next: out_cb * conv_w * L, or more"),
     F("v_words", 16, "V words per tile group and tap group: in_cb * kernel_h * kernel_w"),
     F("red_words", 16, "V words that one output channel group reduces over"),
     F("v_kstep", 16, "first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers"),

@@ -33,12 +33,16 @@ _NORMAL = 2.0**-126, 2.0**127  # scales are handed on as float32
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A network input or output in the arena: shape (C, H, W), real value = scale * integer, byte offset."""
+    """A network input or output in the arena: shape (C, H, W), real value = scale * integer, byte offset.
+
+    row_bytes: from one row to the next where the tensor is a slice of a wider one's channels; 0: no gaps.
+    """
 
     name: str
     shape: tuple[int, int, int]
     scale: float
     offset: int
+    row_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def check_tensor(info: TensorInfo) -> None:
         _integer(size, f"{at}: shape {list(info.shape)}", 1, _MAX_SIZE)
     _scale(info.scale, f"{at}: scale")
     _integer(info.offset, f"{at}: offset", 0, MAX_ARENA)
+    _integer(info.row_bytes, f"{at}: row_bytes", 0, MAX_ARENA)
 
 
 _PROGRAM = (
@@ -159,7 +164,9 @@ def _tensor(value: object, at: str) -> TensorInfo:
     item = _fields(value, at, _TENSOR)
     c, h, w = (_integer(n, f"{at}.shape", 1, _MAX_SIZE) for n in _list(item["shape"], f"{at}.shape", 3))
     offset = _integer(item["offset"], f"{at}.offset", 0, MAX_ARENA)
-    return TensorInfo(_text(item["name"], f"{at}.name"), (c, h, w), _scale(item["scale"], f"{at}.scale"), offset)
+    row_bytes = _integer(item["row_bytes"], f"{at}.row_bytes", 0, MAX_ARENA)
+    scale = _scale(item["scale"], f"{at}.scale")
+    return TensorInfo(_text(item["name"], f"{at}.name"), (c, h, w), scale, offset, row_bytes)
 
 
 def _layer(value: object, at: str) -> LayerInfo:

@@ -1,11 +1,12 @@
 """Whether the parts of a Program agree: tensors and layer descriptions with the instructions, reads with writes.
 
-`check_structure` needs no HwConfig: L, the channels of an activation word, follows from an instruction's row sizes.
+`check_structure` needs no HwConfig: L, the channels of an activation word, is that of the layers' densities.
 What a HwConfig limits is checked by hw/hls/check.h when a device loads the Program, and by `check_weights` here.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,25 +24,50 @@ PAGE = 4096
 
 @dataclass(frozen=True)
 class Region:
-    """A tensor in the arena: byte offset, channel blocks, rows, columns and channels of a block (L)."""
+    """A tensor in the arena: byte offset, channel blocks, rows, columns, channels of a block (L).
+
+    row_bytes: from the first byte of a row to that of the next; more than a row's bytes in a slice of a wider tensor.
+    """
 
     low: int
     blocks: int
     rows: int
     columns: int
     sub_row: int
+    row_bytes: int
+
+    @property
+    def used(self) -> int:
+        """Bytes of one row."""
+        return self.blocks * self.columns * self.sub_row
 
     @property
     def high(self) -> int:
-        return self.low + self.rows * self.blocks * self.columns * self.sub_row
+        return self.low + (self.rows - 1) * self.row_bytes + self.used
+
+    def spans(self) -> list[tuple[int, int]]:
+        """First byte and end of every run of bytes."""
+        if self.row_bytes == self.used:
+            return [(self.low, self.high)]
+        return [(low, low + self.used) for low in range(self.low, self.high, self.row_bytes)]
 
     def overlaps(self, other: Region) -> bool:
-        return self.low < other.high and other.low < self.high
+        if self.low >= other.high or other.low >= self.high:
+            return False
+        if self.row_bytes == other.row_bytes:  # rows that overlap once do so wherever both have rows
+            ahead = (other.low - self.low) % self.row_bytes
+            return ahead < self.used or ahead + other.used > self.row_bytes
+        mine, theirs = self.spans(), other.spans()
+        lows = [low for low, _ in theirs]
+        return any(theirs[k][1] > low for low, high in mine if (k := bisect_left(lows, high) - 1) >= 0)
 
-    def is_of(self, other: Region, spare_rows: int) -> bool:
-        """Whether this is `other`, or `other` without at most that many of its last rows."""
-        same = (self.low, self.blocks, self.columns) == (other.low, other.blocks, other.columns)
-        return same and 0 <= other.rows - self.rows <= spare_rows
+    def within(self, other: Region, spare_rows: int) -> bool:
+        """Whether this is `other`, or some of its channel blocks, without at most that many of its last rows."""
+        word = other.columns * other.sub_row
+        first, rest = divmod(self.low - other.low, word)
+        fits = rest == 0 and first >= 0 and first + self.blocks <= other.blocks
+        same = self.row_bytes == other.row_bytes or other.rows == 1
+        return fits and same and self.columns == other.columns and 0 <= other.rows - self.rows <= spare_rows
 
     def __str__(self) -> str:
         return f"{self.blocks} x {self.rows} x {self.columns} words at bytes {self.low}..{self.high}"
@@ -50,7 +76,13 @@ class Region:
 def region_of(info: TensorInfo, sub_row: int) -> Region:
     """Where a network input or output lies."""
     c, h, w = info.shape
-    return Region(info.offset, -(-c // sub_row), h, w, sub_row)
+    blocks = -(-c // sub_row)
+    used = blocks * w * sub_row
+    if 0 < info.row_bytes < used or info.row_bytes % sub_row:
+        raise ProgramError(
+            f"tensor {info.name}: row_bytes = {info.row_bytes}, must be 0 or a multiple of {sub_row} from {used} on"
+        )
+    return Region(info.offset, blocks, h, w, sub_row, info.row_bytes or used)
 
 
 def check_tensors(program: Program, sub_row: int) -> None:
@@ -61,6 +93,8 @@ def check_tensors(program: Program, sub_row: int) -> None:
         names = [t.name for t in infos]
         for t in infos:
             check_tensor(t)
+            if what == "input" and t.row_bytes:
+                raise ProgramError(f"Program {program.name}: input {t.name}: row_bytes = {t.row_bytes}, must be 0")
             place = region_of(t, sub_row)
             if place.high > program.arena_bytes:
                 raise ProgramError(
@@ -88,25 +122,29 @@ def check_structure(program: Program, whole: bool) -> None:
 def check_weights(program: Program, hw: HwConfig) -> None:
     """Raises ProgramError where a layer's `weight_bytes` is not what its instruction reads with this HwConfig."""
     for ins, info in zip(program.decoded(), program.layers, strict=True):
+        if info.density[1] != hw.sub_row:
+            raise _differs(info, "density", f"{info.density[0]}/{info.density[1]}", f"sub-rows of {hw.sub_row}")
         size = ins.kgs * (hw.param_group_bytes + ins.chunk_words * hw.weight_word_bytes(bool(ins.implicit_index)))
         if info.details.get("weight_bytes", size) != size:
             raise _differs(info, "details.weight_bytes", info.details["weight_bytes"], f"{size} bytes")
 
 
 def _sub_row(program: Program, codes: Sequence[Instruction]) -> int:
-    """L of all layers."""
-    found: int | None = None
+    """L of all layers; rows of activations are whole blocks of L channels and long enough for their tensors."""
+    sub_row = program.layers[0].density[1]
     for ins, info in zip(codes, program.layers, strict=True):
-        words = ins.in_cb * ins.in_w
-        sub_row = ins.in_row_bytes // words if words else 0
-        if sub_row < 1 or sub_row * words != ins.in_row_bytes or found not in (None, sub_row):
-            raise ProgramError(
-                f"layer {info.name}: in_row_bytes = {ins.in_row_bytes} for {ins.in_cb} x {ins.in_w} words of "
-                f"{found or 'L'} channels: the instruction is corrupt"
-            )
-        found = sub_row
-    assert found is not None  # a Program has at least one layer
-    return found
+        rows = [("in_row_bytes", ins.in_row_bytes, ins.in_cb, ins.in_w)]
+        rows.append(("out_row_bytes", ins.out_row_bytes, ins.out_cb, ins.out_w))
+        if ins.residual:
+            rows.append(("res_row_bytes", ins.res_row_bytes, ins.out_cb, ins.conv_w))
+        for field, size, blocks, columns in rows:
+            least = blocks * columns * sub_row
+            if size % sub_row or size < max(least, 1):
+                raise ProgramError(
+                    f"layer {info.name}: {field} = {size} for {blocks} x {columns} words of {sub_row} channels, must "
+                    f"be a multiple of {sub_row} and at least {least}: the instruction is corrupt"
+                )
+    return sub_row
 
 
 def _differs(info: LayerInfo, field: str, value: object, wanted: str) -> ProgramError:
@@ -181,7 +219,7 @@ class _Walk:
         self.inputs = {t.name: region_of(t, sub_row) for t in program.inputs}  # not overwritten yet
         self.unread = set(self.inputs)
         self.outputs: list[Region] = []  # of layers, not overwritten yet
-        self.written = [(r.low, r.high) for r in self.inputs.values()]
+        self.written = _merged([(r.low, r.high) for r in self.inputs.values()])
 
     def check(self, whole: bool) -> None:
         regions = list(self.inputs.items())
@@ -204,10 +242,11 @@ class _Walk:
     def _layer(self, ins: Instruction, info: LayerInfo) -> int:
         """One layer's reads, then its write; returns the end of what it wrote."""
         sub_row = self.sub_row
-        reads = [(Region(ins.in_offset, ins.in_cb, ins.in_h, ins.in_w, sub_row), 0)]
+        reads = [(Region(ins.in_offset, ins.in_cb, ins.in_h, ins.in_w, sub_row, ins.in_row_bytes), 0)]
         if ins.residual:  # of a pooled layer without the row that the pool drops
-            reads.append((Region(ins.res_offset, ins.out_cb, ins.conv_h, ins.conv_w, sub_row), ins.pool))
-        out = Region(ins.out_offset, ins.out_cb, ins.out_h, ins.out_w, sub_row)
+            added = Region(ins.res_offset, ins.out_cb, ins.conv_h, ins.conv_w, sub_row, ins.res_row_bytes)
+            reads.append((added, ins.pool))
+        out = Region(ins.out_offset, ins.out_cb, ins.out_h, ins.out_w, sub_row, ins.out_row_bytes)
         for region, spare_rows in reads:
             self._read(region, spare_rows, info)
             if region.overlaps(out):
@@ -217,22 +256,27 @@ class _Walk:
                 raise self._error(f"layer {info.name} writes {out} over input {name} before any layer has read it")
             del self.inputs[name]
         self.outputs = [r for r in self.outputs if not r.overlaps(out)] + [out]
-        self.written = _merged([*self.written, (out.low, out.high)])
+        self.written = _merged([*self.written, *out.spans()])
         return out.high
 
     def _read(self, region: Region, spare_rows: int, info: LayerInfo) -> None:
         for name, place in self.inputs.items():
             if region.overlaps(place):
-                if not region.is_of(place, spare_rows):
+                if not region.within(place, spare_rows):
                     raise self._error(f"layer {info.name} reads {region}, input {name} is {place}")
                 self.unread.discard(name)
-        if not any(low <= region.low and region.high <= high for low, high in _merged(self.written)):
-            raise self._error(f"layer {info.name} reads {region} that nothing has written before")
+        lows = [low for low, _ in self.written]
+        for low, high in region.spans():
+            k = bisect_right(lows, low) - 1
+            if k < 0 or self.written[k][1] < high:
+                raise self._error(f"layer {info.name} reads {region} that nothing has written before")
 
     def _check_outputs(self) -> None:
         for t in self.program.outputs:
             place = region_of(t, self.sub_row)
-            if place not in self.outputs:
+            parts = [r for r in self.outputs if r.overlaps(place)]  # layers that wrote it, side by side
+            whole = sum(r.used * r.rows for r in parts) == place.used * place.rows
+            if not whole or not all(r.within(place, 0) for r in parts):
                 raise self._error(f"output {t.name} is {place}, but no layer leaves such a tensor there")
 
 

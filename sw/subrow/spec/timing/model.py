@@ -48,42 +48,39 @@ class _Layer:
             pass
 
 
-def estimate(instructions: Sequence[Instruction], hw: HwConfig) -> Estimate:
-    """Cycles of each layer and of the whole run of one image. Raises ProgramError when the layers can never end."""
-    layers, end = _run(instructions, hw, None)
-    return Estimate(end, tuple(layers))
+class Run:
+    """One image through a few layers, layer after layer.
 
-
-def layer_cycles(ins: Instruction, hw: HwConfig, bound: int | None = None) -> int | None:
-    """Cycles of one layer on its own, as `estimate` has them; None as soon as it is clear that they exceed `bound`.
-
-    The weight ring is empty when the layer begins (cold), so all of a layer's weight bytes count as its own.
+    head: beats of the first layer's weights that are there before it begins. coarse: faster, see Memory.
     """
-    layers, _ = _run([ins], hw, bound)
-    return layers[0] if layers else None
 
+    def __init__(self, instructions: Sequence[Instruction], hw: HwConfig, head: int = 0, coarse: bool = False) -> None:
+        self.hw, self.head = hw, head
+        self.layers = [Geometry(i, hw) for i in instructions]
+        self.memory = Memory(hw, coarse)
+        self.weights = WeightFetch(self.layers, self.memory, start=1)
+        self.memory.wgt.on_mark = self.weights.on_mark
+        self.index = 0
+        self.ready = 0  # earliest dispatch of the next layer
+        self.block_ends: list[int] = []  # of the last layer: when the array was done with each block
 
-def _run(instructions: Sequence[Instruction], hw: HwConfig, bound: int | None) -> tuple[list[int], int]:
-    """Cycles of every layer, and of the run; of none when the first layer takes more than `bound`."""
-    layers = [Geometry(i, hw) for i in instructions]
-    memory = Memory(hw)
-    weights = WeightFetch(layers, memory, start=1)
-    memory.wgt.on_mark = weights.on_mark
-    ready, end = 0, 0
-    cycles: list[int] = []
-    for i, g in enumerate(layers):
-        weights.advance()
-        while len(weights.commands) <= i:
-            if not memory.step():
-                raise ProgramError(f"layer {i}: its instruction never arrives in the cycle model")
-            weights.advance()
-        dispatch = max(ready, weights.commands[i] + 1)
-        weights.dispatched.append(dispatch)
-        layer = _Layer(g, memory, weights, i, dispatch)
+    @property
+    def cycles(self) -> int:
+        """Cycles of the layers so far, from the start to the last response of the last counter record."""
+        return self.ready - lat.DONE_BEFORE_DISPATCH
+
+    def layer(self, bound: float | None = None) -> int | None:
+        """Cycles of the next layer, from its dispatch to its last write response; None when they exceed `bound`.
+
+        Raises ProgramError when it can never end.
+        """
+        i, memory = self.index, self.memory
+        dispatch = self._dispatch()
+        layer = _Layer(self.layers[i], memory, self.weights, i, dispatch)
         layer.advance()
         while layer.writer.finished is None:
             if bound is not None and memory.now > dispatch + bound:
-                return [], 0
+                return None
             if not memory.step():
                 raise ProgramError(
                     f"layer {i}: the cycle model stops at {memory.now:.0f} cycles with {layer.writer.unit} units "
@@ -91,7 +88,40 @@ def _run(instructions: Sequence[Instruction], hw: HwConfig, bound: int | None) -
                 )
             layer.advance()
         assert layer.writer.recorded is not None
-        cycles.append(layer.writer.recorded - dispatch - 1)
-        ready = cycle(layer.writer.finished) - 1 + hw.latency_cycles + lat.RESPONSE_TO_DISPATCH
-        end = ready - lat.DONE_BEFORE_DISPATCH
-    return cycles, end
+        self.block_ends = layer.windows.c.v_free
+        self.index += 1
+        self.ready = cycle(layer.writer.finished) - 1 + self.hw.latency_cycles + lat.RESPONSE_TO_DISPATCH
+        return layer.writer.recorded - dispatch - 1
+
+    def _dispatch(self) -> int:
+        """Cycle in which the next layer begins."""
+        i, weights, memory = self.index, self.weights, self.memory
+        weights.advance()
+        while len(weights.commands) <= i:
+            if not memory.step():
+                raise ProgramError(f"layer {i}: its instruction never arrives in the cycle model")
+            weights.advance()
+        ready = max(self.ready, weights.commands[i] + 1)
+        if i == 0 and self.head:
+            stream = weights.streams[0]
+            wanted = min(self.head, self.layers[0].chunks * self.layers[0].chunk_beats)
+            while not stream.arrived(wanted):
+                if stream.time(wanted) is None and not memory.step():
+                    break  # the ring is full
+                weights.advance()
+            ready = max(ready, cycle(memory.now))
+        weights.dispatched.append(ready)
+        return ready
+
+    def head_of_next(self) -> int:
+        """Beats of the next layer's weights that are there when it can begin."""
+        self._dispatch()
+        stream, moved = self.weights.streams[self.index], self.memory.wgt.done
+        return 0 if stream.origin is None else max(0, int(moved - stream.origin))
+
+
+def estimate(instructions: Sequence[Instruction], hw: HwConfig) -> Estimate:
+    """Cycles of each layer and of the whole run of one image. Raises ProgramError when the layers can never end."""
+    run = Run(instructions, hw)
+    layers = [run.layer() for _ in instructions]
+    return Estimate(run.cycles, tuple(c for c in layers if c is not None))

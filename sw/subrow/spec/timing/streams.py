@@ -122,7 +122,8 @@ class ResidualFetch:
         start += (here.kg0 + k) * g.hw.channel_blocks * ins.conv_w
         starts = (start + r * row_words + kb * ins.conv_w for r in range(rows) for kb in range(kbs))
         short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
-        stream.add(credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, BEHIND, short, columns)
+        first = credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles
+        stream.add(first, words, 1.0, BEHIND, short, columns)
         stream.mark(stream.added, 0)
         self.asked = credit + segments
         if k == here.kgs - 1:

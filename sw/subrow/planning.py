@@ -1,0 +1,54 @@
+"""From a network to the instructions that decide its speed, without weights, scales or calibration."""
+
+from __future__ import annotations
+
+from subrow import passes
+from subrow.compress.srbs import Density, prunable
+from subrow.emit.legal import check
+from subrow.emit.plan import Planned, choose_tiles, misfits, plan
+from subrow.ir.graph import Graph
+from subrow.ir.verify import verify
+from subrow.passes.choose_tile import TileName, choose_tile
+from subrow.spec.errors import CapacityError, UnsupportedError
+from subrow.spec.hwconfig import HwConfig
+
+
+def densities_of(graph: Graph, density: Density | None, linear: bool) -> dict[str, Density]:
+    """The density of each layer that pruning to `density` prunes."""
+    return {} if density is None else {name: density for name in prunable(graph, density[1], linear)}
+
+
+def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> Graph:
+    """A Graph behind `lower_linear` with tiles chosen; `auto` asks the cycle model at the density to come."""
+    tiles = None
+    if tile == "auto":
+        fused = passes.run(graph, passes.AFTER_COMPRESSION)
+        try:
+            check(fused)
+        except UnsupportedError:
+            tiles = None  # nothing to choose for: `lower` says why there is no Program
+        else:
+            tiles = choose_tiles(fused, hw, densities_of(graph, density, linear))
+    return verify(choose_tile(graph, tile, tiles), "choose_tile")
+
+
+def plan_network(
+    graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool, partial: bool = False
+) -> tuple[list[Planned], dict[str, str]]:
+    """(the instructions of a captured Graph as `compile` would choose them, without the numbers of its weights; layers
+    left out and why).
+
+    Raises UnsupportedError for what the engine has no instruction for, and, at once, CapacityError for a layer that
+    fits no buffer, unless `partial` leaves those out.
+    """
+    graph = verify(passes.lower_linear(graph), "lower_linear")
+    densities = densities_of(graph, density, linear)
+    fused = passes.run(choose_tile(graph, tile), passes.AFTER_COMPRESSION)
+    check(fused)
+    out = misfits(fused if tile != "auto" else passes.run(graph, passes.AFTER_COMPRESSION), hw, densities)
+    if out and not partial:
+        more = f"; {len(out) - 1} more layers fit no buffer" if len(out) > 1 else ""
+        raise CapacityError(f"{next(iter(out.values()))}{more}")
+    graph = with_tiles(graph, tile, hw, density, linear)
+    fused = passes.run(graph, passes.AFTER_COMPRESSION)
+    return plan(fused, hw, densities, out), out
