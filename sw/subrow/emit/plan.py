@@ -199,10 +199,11 @@ def plan(
 
 
 def misfits(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dict[str, str]:
-    """Why conv nodes of a fused Graph fit no buffer, by name; of layers with a choice, why F(2x2) does not either."""
+    """Why conv nodes of a fused Graph fit no buffer, by name. Without a tile, Winograd layers have a choice of two."""
     result = {}
     for node in (n for n in graph if n.op == "conv"):
-        for name in ("f4", "f2") if has_choice(node) else (node.attrs.get("tile", "direct"),):
+        free = "tile" not in node.attrs and has_choice(node)
+        for name in ("f4", "f2") if free else (node.attrs.get("tile", "direct"),):
             tried = node.with_attrs(tile=name)
             try:
                 check_fit(graph, tried, shape_of(tried, hw, densities.get(node.name)), hw)
