@@ -250,10 +250,11 @@ module subrow_post
     assign o_wdata_o[l*8+:8] = max12_q;
 
     always_ff @(posedge clk_i) begin
-      y1_q <= y_data_i[l*YBits+:YBits];
-      y2_q <= y1_q;
-      y3_q <= y2_q;
-      y4_q <= y3_q;
+      // 1 to 4: wait for the parameters. Each has an enable of its own, so that they take no LUTs as a shift register.
+      if (take) y1_q <= y_data_i[l*YBits+:YBits];
+      if (v_q[1]) y2_q <= y1_q;
+      if (v_q[2]) y3_q <= y2_q;
+      if (v_q[3]) y4_q <= y3_q;
       // 5: operands
       sum5_q <= SBits'(y4_q) + SBits'($signed(p_rdata_i[l*64+:32]));
       mult5_q <= p_rdata_i[l*64+32+:16];

@@ -24,8 +24,9 @@ ILLEGAL = [
     ("ctrl", "WeightBytes", 4), ("mac2", "VBits", 14), ("array", "Tiles", 3), ("array", "AccBits", 12),
     ("mac2", "AccBits", 32), ("mac1", "AccBits", 49), ("bt", "OutBits", 4), ("otrans_data", "YBits", 49),
     ("itrans_data", "VBits", 7), ("itrans", "VWords", 768), ("otrans", "SubRow", 2), ("otrans", "Channels", 24),
-    ("otrans", "Tiles", 33), ("otrans", "YBits", 49), ("otrans", "AccBits", 49), ("post", "SubRow", 32), ("post", "YBits", 49),
-    ("post", "ParamGroups", 3), ("post", "OutWords", 1000), ("awrite", "OutWords", 2), ("awrite", "Channels", 256),
+    ("otrans", "Tiles", 33), ("otrans", "YBits", 49), ("otrans", "AccBits", 49), ("post", "SubRow", 32),
+    ("post", "YBits", 49), ("post", "ParamGroups", 3), ("post", "OutWords", 1000),
+    ("awrite", "OutWords", 2), ("awrite", "Channels", 256),
 ]
 
 
