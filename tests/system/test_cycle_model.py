@@ -25,6 +25,8 @@ pytestmark = pytest.mark.verilator
 
 HW, BOARD = hwconfig.load("tiny"), hwconfig.load("pynq-z2")
 DENSITIES = (None, "4/8", "2/8")
+RANDOM = 0.05
+"""Of layers with short rows and a residual (docs/timing.md)."""
 
 
 @functools.cache
@@ -79,4 +81,7 @@ def test_board_layers(channels: int, size: int, tile: TileName, density: str | N
 def test_random_layers(seed: int) -> None:
     found = [c for s in range(seed, seed + 8) if (c := random_case(s)) is not None]
     assert len(found) >= 4
-    assert [r for case in found for r in beyond([*compare(*case)][:-1])] == []
+    rows = [r for case in found for r in compare(*case)[:-1]]
+    off = [r for r in rows if not r.within and abs(r.error) > RANDOM]
+    assert off == []
+    assert sum(abs(r.error) for r in rows) / len(rows) <= 0.01

@@ -213,7 +213,7 @@ class Memory:
                 burst = min(request, self.burst_beats)
                 asked = (self.now - act.since + 1) * request / (-(-request // burst) + 1)
                 ahead = min(OPEN_BURSTS * burst - self.latency, asked - (self.now - act.since))
-                self.res_waits = act.done + max(0.0, min(ahead, act.jobs[0].left))
+                self.res_waits = act.done + max(0.0, min(ahead, act.added - act.done))
         return not active or act.done >= self.res_waits - EPSILON
 
     def _rates(self, active: list[Stream]) -> tuple[list[float], float]:

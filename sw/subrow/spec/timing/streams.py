@@ -17,7 +17,7 @@ def short_bursts(starts: Iterable[int], words: int, hold: float, burst_beats: in
     places for bursts run out: OPEN_BURSTS of them are over before the first one's place is free again.
     """
     pieces = 1 + (words - 1) / burst_beats
-    if (lat.OPEN_BURSTS - 1) * words > pieces * hold * 1.1:
+    if (lat.OPEN_BURSTS - 1) * words > pieces * hold * 1.25:
         return ()
     sizes = []
     for start in starts:
