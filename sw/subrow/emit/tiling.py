@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.timing.geometry import Axis, Span, spans_of
 from subrow.spec.winograd import Tile
 
 _OPEN_BURSTS = 8  # of one AXI reader or writer
@@ -59,16 +60,6 @@ class Blocks:
     ny: int
     nx: int
     q_count: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class _Span:
-    """One block along one axis: tiles, input pixels inside the image, conv pixels, output pixels."""
-
-    tiles: int
-    inputs: int
-    conv: int
-    out: int
 
 
 def loop_orders(g: Geometry, hw: HwConfig, grouped: bool) -> list[Geometry]:
@@ -139,23 +130,15 @@ def _sizes(tiles: int) -> list[int]:
     return sorted({-(-tiles // n) for n in range(1, tiles + 1)} - set(range(1024, tiles + 1)), reverse=True)
 
 
-def _spans(g: Geometry, size: int, axis: int) -> list[_Span]:
-    conv, out, size_in = ((g.conv_h, g.out_h, g.in_h), (g.conv_w, g.out_w, g.in_w))[axis]
-    pad, ext = (g.pad_top, g.pad_left)[axis], g.ext[axis]
-    tiles = -(-conv // g.tile.m)
-    result = []
-    for first in range(0, tiles, size):
-        n = min(size, tiles - first)
-        start = first * g.tile.m * g.stride - pad
-        end = start + (n * g.tile.m - 1) * g.stride + ext
-        pixels = min(n * g.tile.m, conv - first * g.tile.m)
-        done = first * g.tile.m
-        outputs = min((done + pixels) // 2, out) - done // 2 if g.pool else pixels
-        result.append(_Span(n, min(end, size_in) - max(start, 0), pixels, outputs))
-    return result
+def _spans(g: Geometry, size: int, axis: int) -> list[Span]:
+    """The layer's rows (axis 0) or columns (1) in blocks of `size` tiles."""
+    cut = (
+        Axis(g.conv_h, g.out_h, g.in_h, g.pad_top, g.ext[0]), Axis(g.conv_w, g.out_w, g.in_w, g.pad_left, g.ext[1])
+    )[axis]  # fmt: skip
+    return spans_of(cut, g.tile, g.stride, g.pool, size)
 
 
-def _excess(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> str | None:
+def _excess(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span]) -> str | None:
     """Which limit the largest block breaks, or None."""
     y_tiles, x_tiles = max(s.tiles for s in ys), max(s.tiles for s in xs)
     q = -(-y_tiles * x_tiles // hw.tiles)
@@ -175,7 +158,7 @@ def _excess(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> str 
     return None
 
 
-def _cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
+def _cost(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span]) -> float:
     """Estimated cycles: the slowest unit of each block, plus what no other work hides at the layer's two ends."""
     ends = _first_group(g, hw, xs[0]) + ys[-1].out * xs[-1].out * hw.channel_blocks + 3 * hw.latency_cycles
     passes, rest = divmod(g.kgs, g.pass_kgs)
@@ -183,7 +166,7 @@ def _cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
     return ends + max(cost, _bytes(g, hw, ys, xs) / hw.bytes_per_cycle)
 
 
-def _pass_cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span], kgs: int) -> float:
+def _pass_cost(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span], kgs: int) -> float:
     """Cycles of all blocks for kgs output channel groups."""
     cost = 0.0
     for y, ny in _kinds(ys):
@@ -197,7 +180,7 @@ def _pass_cost(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span], kgs:
     return max(cost, weights) if hidden else cost + weights
 
 
-def _bytes(g: Geometry, hw: HwConfig, ys: list[_Span], xs: list[_Span]) -> float:
+def _bytes(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span]) -> float:
     """Bytes that the layer moves through memory."""
     passes = -(-g.kgs // g.pass_kgs)
     read = sum(s.inputs for s in ys) * sum(s.inputs for s in xs) * g.in_cb * passes
@@ -211,7 +194,7 @@ def _chunk_cycles(g: Geometry, hw: HwConfig) -> float:
     return g.chunk_bytes / min(hw.bytes_per_cycle, hw.weight_bytes)
 
 
-def _first_group(g: Geometry, hw: HwConfig, x: _Span) -> float:
+def _first_group(g: Geometry, hw: HwConfig, x: Span) -> float:
     """Cycles before the array starts: the rows of the first tiles, then the transform of one tile group."""
     rows = min((g.tile.m - 1) * g.stride + g.ext[0], g.in_h)
     return rows * x.inputs * g.in_cb + hw.tiles * _window_cycles(g)
@@ -222,7 +205,7 @@ def _window_cycles(g: Geometry) -> int:
     return g.v_words * max(g.tile.alpha, g.tile.groups)
 
 
-def _unit_cycles(g: Geometry, hw: HwConfig, y: _Span, x: _Span, kgs: int) -> tuple[float, ...]:
+def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int) -> tuple[float, ...]:
     """Cycles of each unit in one block: array, weights, reads, transform, output transform, writes."""
     tiles, outputs = y.tiles * x.tiles, kgs * hw.channel_blocks
     drain = hw.tiles * hw.channel_blocks
@@ -238,7 +221,7 @@ def _unit_cycles(g: Geometry, hw: HwConfig, y: _Span, x: _Span, kgs: int) -> tup
     )
 
 
-def _kinds(spans: list[_Span]) -> Iterator[tuple[_Span, int]]:
+def _kinds(spans: list[Span]) -> Iterator[tuple[Span, int]]:
     """Different spans with how often they occur."""
     for span in dict.fromkeys(spans):
         yield span, spans.count(span)

@@ -25,6 +25,31 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """One axis of a layer, in pixels: conv and stored outputs, inputs, padding before them, window (3 for Winograd)."""
+
+    conv: int
+    out: int
+    size: int
+    pad: int
+    ext: int
+
+
+def spans_of(axis: Axis, t: Tile, stride: int, pool: bool, block: int) -> list[Span]:
+    """An axis cut into blocks of `block` tiles, the last one shorter where they do not divide."""
+    m, tiles = t.m, -(-axis.conv // t.m)
+    spans = []
+    for first in range(0, tiles, block):
+        n = min(block, tiles - first)
+        origin = first * m * stride - axis.pad
+        low, high = max(origin, 0), min(origin + (n * m - 1) * stride + axis.ext, axis.size)
+        pixels = min(n * m, axis.conv - first * m)
+        outputs = min(n * m // 2, axis.out - first * m // 2) if pool else pixels
+        spans.append(Span(n, origin, low, high - low, first * m, pixels, max(outputs, 0)))
+    return spans
+
+
+@dataclass(frozen=True)
 class Block:
     """A block of one pass: its spans, tile groups, and what to do at its end."""
 
@@ -58,40 +83,33 @@ class Geometry:
         return self.tile.kind is TileKind.DIRECT
 
     @cached_property
-    def ext(self) -> tuple[int, int]:
-        """Rows and columns by which a window exceeds its tile's outputs, plus one."""
-        return (self.ins.kernel_h, self.ins.kernel_w) if self.direct else (3, 3)
-
-    @cached_property
     def passes(self) -> tuple[Pass, ...]:
         size = self.ins.pass_kgs
         return tuple(Pass(k, min(size, self.ins.kgs - k)) for k in range(0, self.ins.kgs, size))
 
     @cached_property
+    def rows(self) -> list[Span]:
+        """The block rows."""
+        ins = self.ins
+        axis = Axis(ins.conv_h, ins.out_h, ins.in_h, ins.pad_top, ins.kernel_h if self.direct else 3)
+        return spans_of(axis, self.tile, ins.stride, bool(ins.pool), ins.block_th)
+
+    @cached_property
+    def columns(self) -> list[Span]:
+        """The block columns."""
+        ins = self.ins
+        axis = Axis(ins.conv_w, ins.out_w, ins.in_w, ins.pad_left, ins.kernel_w if self.direct else 3)
+        return spans_of(axis, self.tile, ins.stride, bool(ins.pool), ins.block_tw)
+
+    @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks of one pass, in order."""
-        ins = self.ins
-        rows = self._spans(ins.conv_h, ins.out_h, ins.in_h, ins.pad_top, self.ext[0], ins.block_th, ins.blocks_y)
-        columns = self._spans(ins.conv_w, ins.out_w, ins.in_w, ins.pad_left, self.ext[1], ins.block_tw, ins.blocks_x)
         result = []
-        for by, y in enumerate(rows):
-            for bx, x in enumerate(columns):
-                end_y, end_x = by == len(rows) - 1, bx == len(columns) - 1
-                result.append(Block(y, x, ins.q_count[2 * end_y + end_x], end_y and end_x))
+        for y in self.rows:
+            for x in self.columns:
+                end_y, end_x = y is self.rows[-1], x is self.columns[-1]
+                result.append(Block(y, x, self.ins.q_count[2 * end_y + end_x], end_y and end_x))
         return tuple(result)
-
-    def _spans(self, conv: int, out: int, size: int, pad: int, ext: int, block: int, blocks: int) -> list[Span]:
-        m, stride, tiles = self.tile.m, self.ins.stride, -(-conv // self.tile.m)
-        spans = []
-        for b in range(blocks):
-            first = b * block
-            n = min(block, tiles - first)
-            origin = first * m * stride - pad
-            low, high = max(origin, 0), min(origin + (n * m - 1) * stride + ext, size)
-            pixels = min(n * m, conv - first * m)
-            outputs = min(n * m // 2, out - first * m // 2) if self.ins.pool else pixels
-            spans.append(Span(n, origin, low, high - low, first * m, pixels, max(outputs, 0)))
-        return spans
 
     @cached_property
     def steps(self) -> int:
@@ -114,7 +132,7 @@ class Geometry:
     @cached_property
     def chunks(self) -> int:
         """Chunks that wfetch reads for the layer."""
-        return self.ins.kgs * (1 if self.ins.resident else len(self.blocks))
+        return self.ins.kgs * (1 if self.ins.resident else self.ins.blocks_y * self.ins.blocks_x)
 
     @cached_property
     def nk(self) -> int:
