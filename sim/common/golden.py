@@ -35,7 +35,7 @@ def arena_bytes(instr: Instruction) -> int:
 
 
 def chunk_bytes(hw: HwConfig, instr: Instruction) -> int:
-    return hw.param_group_bytes + instr.chunk_words * hw.weight_word_bytes(bool(instr.implicit_index))
+    return hw.chunk_bytes(instr.chunk_words, bool(instr.implicit_index))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from torch import nn
 
 import subrow
 from subrow.api import quantised
-from subrow.emit.arena import allocate, tensor_bytes
+from subrow.emit.arena import allocate
 from subrow.emit.disasm import disassemble
 from subrow.emit.lower import lower
 from subrow.ir.graph import Graph
 from subrow.spec import hwconfig
 from subrow.spec.errors import CapacityError
+from subrow.spec.metadata import tensor_bytes
 from tests.integer_graph import run_integer
 
 

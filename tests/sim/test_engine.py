@@ -10,9 +10,10 @@ import pytest
 from sim.common.build import BenchFailed
 from sim.common.options import Options
 from sim.common.units import CONFIGS, folder_modules, run_unit
-from subrow.devices.base import pack_activation, tensor_bytes
+from subrow.devices.base import pack_activation
 from subrow.devices.hlslib import library
 from subrow.spec.isa import RECORD_FIELDS
+from subrow.spec.metadata import tensor_bytes
 from tests.devices.assemble import Shape, feeds_of, make_layer, program_of
 
 pytestmark = pytest.mark.verilator
@@ -29,7 +30,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built, feeds = program_of(HW, layers), feeds_of(layers)
     image, before = built.image(), np.zeros(built.arena_bytes, np.uint8)
     for t in built.inputs:
-        before[t.offset : t.offset + tensor_bytes(t, HW.sub_row)] = pack_activation(
+        before[t.offset : t.offset + tensor_bytes(t.shape, HW.sub_row)] = pack_activation(
             feeds[t.name][0], HW.sub_row).view(np.uint8).ravel()
     after, records = before.copy(), np.zeros((len(layers), len(RECORD_FIELDS)), np.uint64)
     status = library(HW).run(image.ctypes.data, image.size, after.ctypes.data, after.size, len(layers),

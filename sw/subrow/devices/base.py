@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from subrow.devices.hlslib import STATUS_LAYER_SHIFT, library
 from subrow.spec.errors import DeviceError, InputError
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.metadata import tensor_bytes
 from subrow.spec.program import Program, TensorInfo
 from subrow.spec.program_check import check_structure, check_tensors, check_weights
 
@@ -132,16 +133,10 @@ def unpack_activation(data: NDArray[np.generic], shape: tuple[int, int, int], su
     return np.ascontiguousarray(words.transpose(1, 3, 0, 2).reshape(blocks * sub_row, h, w)[:c])
 
 
-def tensor_bytes(info: TensorInfo, sub_row: int) -> int:
-    """Bytes of a tensor's words."""
-    c, h, w = info.shape
-    return h * -(-c // sub_row) * w * sub_row
-
-
 def read_tensor(arena: NDArray[np.generic], info: TensorInfo, sub_row: int) -> Int8Array:
     """int8 [C, H, W] of a tensor that the Program's checks have found inside the arena."""
     h = info.shape[1]
-    used = tensor_bytes(info, sub_row) // h
+    used = tensor_bytes(info.shape, sub_row) // h
     rows = np.lib.stride_tricks.as_strided(arena[info.offset :], (h, used), (info.row_bytes or used, 1))
     return unpack_activation(np.ascontiguousarray(rows).ravel(), info.shape, sub_row)
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from subrow.ir.graph import Graph, Shape
+from subrow.ir.graph import Graph
+from subrow.spec.metadata import tensor_bytes
 
 ALIGN = 64
-
-
-def tensor_bytes(shape: Shape, sub_row: int) -> int:
-    """Bytes of [H][ceil(C / L)][W][L] int8."""
-    c, h, w = shape
-    return h * -(-c // sub_row) * w * sub_row
 
 
 def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, int], int]:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from subrow.spec import isa
+from subrow.spec.metadata import tensor_bytes
 from subrow.spec.program import LayerInfo, Program, TensorInfo
 from subrow.spec.winograd import TileKind, tile
 
@@ -90,7 +91,6 @@ def _tensors(program: Program, layers: list[dict[str, Any]]) -> list[dict[str, A
     sub_row = program.layers[0].density[1]
 
     def given(t: TensorInfo) -> dict[str, Any]:
-        c, h, w = t.shape
-        return {"name": t.name, "offset": t.offset, "bytes": h * w * -(-c // sub_row) * sub_row}
+        return {"name": t.name, "offset": t.offset, "bytes": tensor_bytes(t.shape, sub_row)}
 
     return [*map(given, program.inputs), *({"name": i["name"], **i["output"]} for i in layers)]

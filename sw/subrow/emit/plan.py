@@ -65,8 +65,8 @@ def shape_of(node: Node, hw: HwConfig, density: Density | None = None) -> LayerS
         implicit = s >= dense
         s = min(s, dense)
     words = -(-red_words * s // TAP_LANES) if direct else tile(tile_kind(node)).groups * red_words * s
-    bytes_ = hw.param_group_bytes + words * hw.weight_word_bytes(implicit)
-    return LayerShape(-(-k // hw.channels), s, red_words, v_words, kstep, words, bytes_, implicit)
+    size = hw.chunk_bytes(words, implicit)
+    return LayerShape(-(-k // hw.channels), s, red_words, v_words, kstep, words, size, implicit)
 
 
 def _steps(density: Density, sub_row: int) -> int:
@@ -95,15 +95,17 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     )  # fmt: skip
 
 
-def check_fit(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> None:
-    """Raises CapacityError when a layer's weights or its smallest block fit no buffer; takes no time."""
+def fitting(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
+    """`geometry`; raises CapacityError when the layer's weights or its smallest block fit no buffer. Takes no time."""
     if p.chunk_words > hw.weight_words:
         raise CapacityError(
             f"layer {node.name}: {p.chunk_words} weight words for {hw.channels} output channels, limit weight_words = "
             f"{hw.weight_words}; prune the layer, use a smaller tile, or raise weight_words"
         )
-    if not any_block(g := geometry(graph, node, p, hw), hw):
+    g = geometry(graph, node, p, hw)
+    if not any_block(g, hw):
         raise CapacityError(f"layer {node.name}: even one tile does not fit HwConfig {hw.name}: {excess(g, hw)}")
+    return g
 
 
 def layer_fields(
@@ -115,8 +117,7 @@ def layer_fields(
     time and room for are there already. Raises CapacityError when the layer fits no buffer, naming the layer, the
     value, the limit and a way out.
     """
-    check_fit(graph, node, p, hw)
-    g = geometry(graph, node, p, hw)
+    g = fitting(graph, node, p, hw)
     out_cb = -(-node.shape[0] // hw.sub_row)
     chosen = _choose(replace(g, name=""), p, out_cb, hw, _context(before))
     assert chosen is not None  # there is a block
@@ -206,7 +207,7 @@ def misfits(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dic
         for name in ("f4", "f2") if free else (node.attrs.get("tile", "direct"),):
             tried = node.with_attrs(tile=name)
             try:
-                check_fit(graph, tried, shape_of(tried, hw, densities.get(node.name)), hw)
+                fitting(graph, tried, shape_of(tried, hw, densities.get(node.name)), hw)
             except CapacityError as error:
                 result[node.name] = str(error)
             else:

@@ -138,6 +138,10 @@ class HwConfig:
         """Bytes of the parameters of `channels` channels, 8 bytes each: always whole beats."""
         return self.channels * 8
 
+    def chunk_bytes(self, chunk_words: int, implicit_index: bool) -> int:
+        """Bytes of one output channel group in memory: its parameters, then its weight words."""
+        return self.param_group_bytes + chunk_words * self.weight_word_bytes(implicit_index)
+
     def rtl_parameters(self) -> dict[str, int]:
         """Parameters of the SystemVerilog top module; the modules below take the ones that they need."""
         return {

@@ -62,6 +62,12 @@ class LayerInfo:
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+def tensor_bytes(shape: tuple[int, int, int], sub_row: int) -> int:
+    """Bytes of a (C, H, W) tensor in the arena's layout [H][ceil(C / L)][W][L], int8, without gaps between its rows."""
+    c, h, w = shape
+    return h * -(-c // sub_row) * w * sub_row
+
+
 def digest(document: Mapping[str, Any], instructions: NDArray[np.uint8], weights: NDArray[np.uint8]) -> str:
     """Hex SHA-256 over a metadata document (without its own digest) and both tensors."""
     h = hashlib.sha256(json.dumps(document, sort_keys=True).encode())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from subrow.spec.errors import ProgramError
 from subrow.spec.isa import Instruction
-from subrow.spec.metadata import MAX_ARENA, TILES, LayerInfo, TensorInfo, check_tensor
+from subrow.spec.metadata import MAX_ARENA, TILES, LayerInfo, TensorInfo, check_tensor, tensor_bytes
 
 if TYPE_CHECKING:
     from subrow.spec.hwconfig import HwConfig
@@ -76,13 +76,12 @@ class Region:
 def region_of(info: TensorInfo, sub_row: int) -> Region:
     """Where a network input or output lies."""
     c, h, w = info.shape
-    blocks = -(-c // sub_row)
-    used = blocks * w * sub_row
+    used = tensor_bytes(info.shape, sub_row) // h
     if 0 < info.row_bytes < used or info.row_bytes % sub_row:
         raise ProgramError(
             f"tensor {info.name}: row_bytes = {info.row_bytes}, must be 0 or a multiple of {sub_row} from {used} on"
         )
-    return Region(info.offset, blocks, h, w, sub_row, info.row_bytes or used)
+    return Region(info.offset, -(-c // sub_row), h, w, sub_row, info.row_bytes or used)
 
 
 def check_tensors(program: Program, sub_row: int) -> None:
@@ -124,7 +123,7 @@ def check_weights(program: Program, hw: HwConfig) -> None:
     for ins, info in zip(program.decoded(), program.layers, strict=True):
         if info.density[1] != hw.sub_row:
             raise _differs(info, "density", f"{info.density[0]}/{info.density[1]}", f"sub-rows of {hw.sub_row}")
-        size = ins.kgs * (hw.param_group_bytes + ins.chunk_words * hw.weight_word_bytes(bool(ins.implicit_index)))
+        size = ins.kgs * hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index))
         if info.details.get("weight_bytes", size) != size:
             raise _differs(info, "details.weight_bytes", info.details["weight_bytes"], f"{size} bytes")
 
