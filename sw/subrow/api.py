@@ -152,7 +152,7 @@ def density_for(density: str | tuple[int, int], hw: HwConfig) -> Density:
 
 def check_model(model: object) -> None:
     """Raises InputError unless `compile` can start from it."""
-    if not isinstance(model, Model | Graph):
+    if not isinstance(model, Model):
         hint = "; call it to make the network" if callable(model) else ""
         raise InputError(
             f"model is {type(model).__name__} {str(model)[:60]!r}: give a torch.nn.Module, a torch.export "

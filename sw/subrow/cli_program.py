@@ -62,8 +62,6 @@ def verify(
     if inputs:
         refuse({"--images": images, "--seed": seed}, "with --input, which takes the place of random images")
     program, config = load_program(path, hw)
-    with open_device("emulator", config) as emulator:
-        emulator.load(program)  # the one device that checks every limit of every instruction
     saturated: list[Saturation] = []
     if inputs:
         arrays = load_images(program, inputs, None)
@@ -75,6 +73,7 @@ def verify(
         batches = checks.random_batches(program, count, VERIFY_SEED if seed is None else seed)
     _warn(saturated)
     with step_bars() as bars, open_device(device.value, config) as opened:
+        opened.check_program(program)  # whole, before its first layers run
         task = bars.add_task("verify", total=len(program.layers) * count)
         rows = checks.verify_batches(program, opened, batches, lambda name, done: bars.advance(task, done))
     equal = all(r.equal for r in rows)

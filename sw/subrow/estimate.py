@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from subrow.compress.srbs import Density
-from subrow.frontend.load import ExportedProgram, input_shape, load_model
+from subrow.frontend.load import input_shape, load_model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
@@ -19,12 +19,10 @@ from subrow.planning import plan_network
 from subrow.spec.errors import ConfigError, InputError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
+from subrow.spec.metadata import TILES
 from subrow.spec.program import Program
 from subrow.spec.roofline import Roofline, roofline, traffic
 from subrow.spec.timing import estimate
-from subrow.spec.winograd import TileKind
-
-TILE_NAMES = {TileKind.DIRECT: "direct", TileKind.F2: "f2", TileKind.F4: "f4"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def _layer(name: str, ins: Instruction, cycles: int, hw: HwConfig) -> LayerEstim
     figures, moved = roofline(ins, hw), traffic(ins, hw)
     dense = bool(ins.implicit_index)
     return LayerEstimate(
-        name=name, tile=TILE_NAMES[TileKind(ins.tile)], density="dense" if dense else f"{ins.sub_s}/{hw.sub_row}",
+        name=name, tile=TILES[ins.tile], density="dense" if dense else f"{ins.sub_s}/{hw.sub_row}",
         cycles=cycles, compute_cycles=round(max(figures.compute, figures.transform)),
         memory_cycles=round(figures.memory_cycles), bytes=moved.total, bound=figures.bound, figures=figures,
         weight_bytes=moved.weights,
@@ -137,7 +135,7 @@ def captured(model: str, shape: Sequence[int] | None) -> Graph:
     Raises InputError when the shape is missing or another one.
     """
     loaded = load_model(model)
-    own = input_shape(loaded) if isinstance(loaded, (ExportedProgram, Graph)) else None
+    own = input_shape(loaded)
     wanted = own if shape is None else tuple(shape)
     if wanted is None:
         raise InputError(f"model {model}: give the input's shape: --shape C,H,W")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from subrow.console import load_array
-from subrow.ir.graph import Graph, Stage
+from subrow.ir.graph import Stage
 from subrow.ir.store import load_graph
 from subrow.spec import hwconfig
 from subrow.spec import program as programs
@@ -113,10 +113,10 @@ def source_of(
 
 def _network(model: str) -> tuple[Any, tuple[int, ...] | None]:
     """A network and, where it says so itself, its input's shape."""
-    from subrow.frontend.load import ExportedProgram, input_shape, load_model
+    from subrow.frontend.load import input_shape, load_model
 
     loaded = load_model(model)
-    return loaded, input_shape(loaded) if isinstance(loaded, (ExportedProgram, Graph)) else None
+    return loaded, input_shape(loaded)
 
 
 def _refuse_for_graph(

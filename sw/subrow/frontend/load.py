@@ -63,12 +63,14 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def input_shape(program: ExportedProgram | Graph) -> tuple[int, ...]:
-    """C x H x W (or C) of the first input of an exported program or of a Graph."""
-    if isinstance(program, Graph):
-        return program.inputs[0].shape
-    wanted = {s.arg.name for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT}
-    for node in program.graph.nodes:
+def input_shape(model: Model) -> tuple[int, ...] | None:
+    """C x H x W (or C) of the first input of an exported program or of a Graph; None for a module, which has none."""
+    if isinstance(model, Graph):
+        return model.inputs[0].shape
+    if not isinstance(model, ExportedProgram):
+        return None
+    wanted = {s.arg.name for s in model.graph_signature.input_specs if s.kind is InputKind.USER_INPUT}
+    for node in model.graph.nodes:
         value = node.meta.get("val")
         if node.op == "placeholder" and node.name in wanted and isinstance(value, Tensor):
             return tuple(int(d) for d in value.shape[1:])

@@ -62,7 +62,7 @@ class LayerInfo:
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def tensor_bytes(shape: tuple[int, int, int], sub_row: int) -> int:
+def tensor_bytes(shape: tuple[int, ...], sub_row: int) -> int:
     """Bytes of a (C, H, W) tensor in the arena's layout [H][ceil(C / L)][W][L], int8, without gaps between its rows."""
     c, h, w = shape
     return h * -(-c // sub_row) * w * sub_row
