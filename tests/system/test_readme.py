@@ -170,3 +170,6 @@ def test_demo_and_excerpts(
     path, images = tmp_path / HEADLINE, tmp_path / "images.npy"
     check_excerpt("$ subrow verify", run_cli("verify", path, "--images", 8), 4)
     check_excerpt("$ subrow simulate", run_cli("simulate", path, "--input", images, "--images", 2), 4)
+    check_excerpt("$ subrow estimate build/vgg", run_cli("estimate", path), 3)
+    network = run_cli("estimate", "resnet20", "--hw", "pynq-z2", "--density", "2/8", "--tile", "f2")
+    assert block("$ subrow estimate resnet20")[1:] == network[-1:]
