@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subrow.compress.execute import evaluate, images_at_once, padded, windows
+from subrow.compress.execute import evaluate, images_at_once, padded
+from subrow.compress.winograd import windows
 from subrow.ir.graph import Graph, Node
 from subrow.ir.weights import tile_kind
 from subrow.spec.errors import QuantisationError
@@ -85,7 +86,7 @@ def clip_limit(values: NDArray[np.float64], peak: float, method: Method, percent
 def window_values(node: Node, x: Tensor, scale: float) -> NDArray[np.int64]:
     """Integer B^T x B of a sample of a Winograd layer's windows, [taps, C, windows]."""
     q = padded(node, torch.clamp(torch.round(x / scale), -127, 127))
-    v = windows(tile_kind(node), q, q.shape[2] - 2, q.shape[3] - 2)
+    v = windows(tile_kind(node), q)
     return v[:, :, :: max(1, v.shape[2] // _WINDOWS)].numpy().astype(np.int64)
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from subrow.compress.execute import evaluate, images_at_once, padded, windows
+from subrow.compress.execute import evaluate, images_at_once, padded
+from subrow.compress.winograd import windows
 from subrow.ir.graph import Graph, Node, as_float32, pair
 from subrow.ir.weights import real_u, reduction_order, tile_kind
 from subrow.spec.errors import QuantisationError
@@ -77,7 +78,7 @@ def features(node: Node, x: Tensor, sub_row: int) -> NDArray[np.float32]:
     x = padded(node, x)
     kind = tile_kind(node)
     if kind is not TileKind.DIRECT:
-        return windows(kind, x, x.shape[2] - 2, x.shape[3] - 2).numpy()
+        return windows(kind, x).numpy()
     _, channels, kh, kw = node.params["weight"].shape
     flat = functional.unfold(x, (kh, kw), stride=pair(node.attrs["stride"]))  # N, C * kh * kw, positions
     order = torch.from_numpy(reduction_order(channels, (kh, kw), sub_row))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from subrow.compress import winograd
 from subrow.ir.graph import ACTIVATIONS, Graph, Node, pads, pair
 from subrow.ir.weights import from_reduction, tile_kind
 from subrow.spec.errors import InputError
-from subrow.spec.winograd import TileKind, as_float, tap_order
-from subrow.spec.winograd import tile as tile_of
+from subrow.spec.winograd import TileKind
 
 _BATCH_BYTES = 1 << 30
 Hook = Callable[[Node, Tensor], Node]
@@ -71,7 +70,7 @@ def evaluate(
                 tensors[node.name] = batch
                 continue
             inputs = [tensors[i] for i in node.inputs]
-            tensors[node.name] = _OPS[node.op](hook(node, inputs[0]) if hook else node, inputs)
+            tensors[node.name] = apply(hook(node, inputs[0]) if hook else node, inputs)
             if keep is not None:
                 for name in {*node.inputs, node.name} - set(keep):
                     if last[name] == node.name:
@@ -88,7 +87,7 @@ def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
     x = padded(node, inputs[0])
     bias = _param(node, "bias")
     if "u" in node.params and tile_kind(node) is not TileKind.DIRECT:
-        y = _winograd(tile_kind(node), x, node.params["u"])
+        y = winograd.convolution(tile_kind(node), x, torch.from_numpy(np.array(node.params["u"], dtype=np.float32)))
         y = y if bias is None else y + bias[:, None, None]
     else:
         weight = node.params["weight"]
@@ -127,35 +126,6 @@ def _avg_pool(node: Node, inputs: list[Tensor]) -> Tensor:
     return y / functional.avg_pool2d(padded(node, torch.ones_like(inputs[0][:1, :1])), kernel, stride)
 
 
-@cache
-def _matrices(kind: TileKind) -> tuple[Tensor, Tensor, Tensor]:
-    """(B^T (x) B^T, A^T (x) A^T, tap positions in row-major order) with taps in hardware order."""
-    t = tile_of(kind)
-    order = torch.tensor([i * t.alpha + j for i, j in tap_order(kind)])
-    bt, at = (torch.from_numpy(as_float(m)).float() for m in (t.bt, t.at))
-    return torch.kron(bt, bt)[order], torch.kron(at, at)[:, order], order
-
-
-def windows(kind: TileKind, x: Tensor, oh: int, ow: int) -> Tensor:
-    """V = B^T x B of every tile of a padded batch: [taps, C, N * TH * TW]."""
-    t = tile_of(kind)
-    th, tw = -(-oh // t.m), -(-ow // t.m)
-    x = functional.pad(x, (0, (tw * t.m + t.r - 1) - x.shape[3], 0, (th * t.m + t.r - 1) - x.shape[2]))
-    cut = x.unfold(2, t.alpha, t.m).unfold(3, t.alpha, t.m)  # N, C, TH, TW, alpha, alpha
-    flat = cut.permute(4, 5, 1, 0, 2, 3).reshape(t.taps, -1)
-    return (_matrices(kind)[0] @ flat).reshape(t.taps, x.shape[1], -1)
-
-
-def _winograd(kind: TileKind, x: Tensor, u: NDArray[Any]) -> Tensor:
-    t, (n, _, h, w) = tile_of(kind), x.shape
-    oh, ow = h - 2, w - 2
-    th, tw = -(-oh // t.m), -(-ow // t.m)
-    m = torch.bmm(torch.from_numpy(np.array(u, dtype=np.float32)), windows(kind, x, oh, ow))
-    k = m.shape[1]
-    y = (_matrices(kind)[1] @ m.reshape(t.taps, -1)).reshape(t.m, t.m, k, n, th, tw)
-    return y.permute(3, 2, 4, 0, 5, 1).reshape(n, k, th * t.m, tw * t.m)[:, :, :oh, :ow]
-
-
 def _batch_norm(node: Node, inputs: list[Tensor]) -> Tensor:
     mean, var, gamma, beta = (_param(node, p) for p in ("mean", "var", "gamma", "beta"))
     return functional.batch_norm(inputs[0], mean, var, gamma, beta, eps=node.attrs["eps"])
@@ -175,3 +145,8 @@ _OPS: dict[str, Callable[[Node, list[Tensor]], Tensor]] = {
     "flatten": lambda n, i: i[0].flatten(1),
     "output": lambda n, i: i[0],
 }
+
+
+def apply(node: Node, inputs: list[Tensor]) -> Tensor:
+    """One node's output from its inputs' tensors."""
+    return _OPS[node.op](node, inputs)

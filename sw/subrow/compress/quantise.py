@@ -67,7 +67,7 @@ def _layer(node: Node, hw: HwConfig, scales: dict[str, float], values: NDArray[n
     bias = node.params.get("bias", np.zeros(node.params["weight"].shape[0])).astype(np.float64)
     if exact_f2(node, hw):
         weights, ev = _exact(node.params["weight"].astype(np.float64)), np.zeros(16, np.int64)
-        return _finish(node, hw, weights, ev, bias, (s_in, s_out), scales)
+        return finish(node, hw, weights, ev, bias, (s_in, s_out), scales)
     u = real_u(node, hw.sub_row)
     mask = mask_of(node, hw.sub_row)
     ev = np.array(choose_ev(values, hw.v_bits) if values is not None else (0,), np.int64)
@@ -91,7 +91,7 @@ def _layer(node: Node, hw: HwConfig, scales: dict[str, float], values: NDArray[n
         sums = np.abs(better.u).sum(axis=2).max() * hw.v_max
         if sums < 1 << (hw.acc_bits - 1) and _y_bound(node, hw, better, ev) < 1 << (hw.y_bits - 2):
             weights = better
-    return _finish(node, hw, weights, ev, bias, (s_in, s_out), scales)
+    return finish(node, hw, weights, ev, bias, (s_in, s_out), scales)
 
 
 def _output_energy(kind: TileKind, taps: int) -> NDArray[np.float64]:
@@ -243,7 +243,7 @@ def y_bounds(kind: TileKind, u: NDArray[np.int64], em: NDArray[np.int64], v_max:
     return (output_tap_weights(kind) @ (sums << em[:, np.newaxis])).max(axis=0)
 
 
-def _finish(
+def finish(
     node: Node, hw: HwConfig, w: Weights, ev: NDArray[np.int64], bias: NDArray[np.float64],
     scale: tuple[float, float], scales: dict[str, float],
 ) -> Quant:  # fmt: skip
@@ -299,5 +299,6 @@ def check_bounds(node: Node, quant: Quant, hw: HwConfig) -> None:
 
 
 __all__ = [
-    "Quant", "Weights", "activation_limits", "check_bounds", "exact_f2", "fit", "quantise", "to_reduction", "y_bounds",
+    "Quant", "Weights", "activation_limits", "check_bounds", "exact_f2", "finish", "fit", "quantise", "to_reduction",
+    "y_bounds",
 ]  # fmt: skip

@@ -1,0 +1,287 @@
+"""The one training loop: float networks, masked and quantised ones; resumable, repeatable, on one device or several.
+
+The epoch that does best on held-out images is kept. Every random draw of an epoch follows from the seed and the
+epoch's number, so a run that was interrupted and resumed draws what an uninterrupted one would have drawn.
+Under torchrun each process trains on its share of every batch and the gradients are averaged.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+
+from subrow.compress.augment import Augment, augment
+from subrow.spec.errors import ConfigError, InputError
+
+EpochLog = dict[str, float | int]
+"""One epoch: epoch (from 1), learning_rate at its end, train_loss, holdout_accuracy (percent), seconds."""
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(logits, images, labels) -> the batch's mean loss."""
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a stage is trained. Batches are whole: images that do not fill one are left out of their epoch."""
+
+    epochs: int
+    seed: int = 1
+    batch: int = 125
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    peak_rate: float = 0.1
+    warmup: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    bf16: bool = False
+    augment: Augment = Augment()
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "peak_rate"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"schedule: {name} is {getattr(self, name)}; it must be above 0")
+        for name in ("warmup", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"schedule: {name} is {getattr(self, name)}; it must be in [0, 1)")
+        if self.optimizer not in ("sgd", "adam"):
+            raise ConfigError(f"schedule: optimizer is {self.optimizer!r}; it must be 'sgd' or 'adam'")
+        if self.weight_decay < 0:
+            raise ConfigError(f"schedule: weight_decay is {self.weight_decay}; it must be at least 0")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images (N x C x H x W, float32) and labels (N, int64) on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, labelled: tuple[Any, Any], device: torch.device | str = "cpu") -> Data:
+        """From arrays (images, labels)."""
+        return cls(torch.as_tensor(labelled[0]).to(device), torch.as_tensor(labelled[1]).to(device))
+
+
+@dataclass
+class Progress:
+    """What a run carries from one epoch to the next."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    best: dict[str, Tensor] = field(default_factory=dict)
+    log: list[EpochLog] = field(default_factory=list)
+
+
+def accuracy(model: nn.Module, data: Data, batch: int = 500) -> float:
+    """Share of images whose largest logit is their label, in percent; eval mode. Leaves the mode alone."""
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        parts = zip(torch.split(data.images, batch), torch.split(data.labels, batch), strict=True)
+        hits = sum((model(images).flatten(1).argmax(1) == labels).sum() for images, labels in parts)
+    model.train(was_training)
+    return 100.0 * int(hits) / len(data.labels)
+
+
+def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
+    """The rate of `step` (from 0) of `steps`: linear warm-up, then half a cosine down to 0."""
+    warm = schedule.warmup * steps
+    if step < warm:
+        return schedule.peak_rate * (step + 1) / (warm + 1)
+    return schedule.peak_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+
+
+def cross_entropy(smoothing: float = 0.0) -> Loss:
+    """The loss of labels alone."""
+    return lambda logits, images, labels: functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
+def distillation(teacher: nn.Module, weight: float, temperature: float, smoothing: float = 0.0) -> Loss:
+    """(1 - weight) * cross-entropy + weight * T^2 * KL(teacher, student) at temperature T.
+
+    Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015. The teacher is frozen, in eval mode.
+    """
+    teacher.eval()
+
+    def loss(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            soft = functional.log_softmax(teacher(images).flatten(1).float() / temperature, 1)
+        own = functional.log_softmax(logits / temperature, 1)
+        kl = functional.kl_div(own, soft, reduction="batchmean", log_target=True) * temperature**2
+        return (1 - weight) * functional.cross_entropy(logits, labels, label_smoothing=smoothing) + weight * kl
+
+    return loss
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay on tensors of weights alone; `rate` is a parameter's own factor on the learning rate.
+
+    A parameter may carry `rate_factor`: learned scales move in other units than weights.
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in (p for p in model.parameters() if p.requires_grad):
+        factor = float(getattr(parameter, "rate_factor", 1.0))
+        groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": members, "rate": factor, "weight_decay": weight_decay if decayed else 0.0}
+        for (factor, decayed), members in groups.items()
+    ]
+
+
+def _optimizer(model: nn.Module, schedule: Schedule, fused: bool) -> torch.optim.Optimizer:
+    groups = parameter_groups(model, schedule.weight_decay)
+    if schedule.optimizer == "adam":
+        return torch.optim.AdamW(groups, lr=schedule.peak_rate, betas=(schedule.momentum, 0.999), fused=fused)
+    nesterov = schedule.momentum > 0
+    return torch.optim.SGD(groups, lr=schedule.peak_rate, momentum=schedule.momentum, nesterov=nesterov, fused=fused)
+
+
+def train(
+    model: nn.Module, data: Data, holdout: Data, schedule: Schedule, loss: Loss, checkpoint: Path,
+    report: Report = print,
+) -> Progress:  # fmt: skip
+    """Train for the epochs that are left, writing `checkpoint` after each; the result holds the best weights.
+
+    Raises ConfigError for a checkpoint of another schedule, InputError when the loss is no number.
+    """
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    progress = Progress(model, _optimizer(model, schedule, data.images.is_cuda))
+    if checkpoint.is_file():
+        _resume(progress, schedule, checkpoint)
+        report(f"resumed after epoch {len(progress.log)} from {checkpoint}")
+    if len(data.labels) < schedule.batch:
+        raise ConfigError(f"schedule: batches of {schedule.batch} from {len(data.labels)} images; at most as many")
+    forward = _prepared(model, data, schedule)
+    for epoch in range(len(progress.log) + 1, schedule.epochs + 1):
+        entry = _run_epoch(progress, forward, data, holdout, schedule, loss, epoch)
+        best_before = max((past["holdout_accuracy"] for past in progress.log), default=-1.0)
+        if entry["holdout_accuracy"] > best_before:
+            progress.best = {name: value.clone() for name, value in model.state_dict().items()}
+        progress.log.append(entry)
+        if _rank() == 0:
+            _save_checkpoint(progress, schedule, checkpoint)
+            report(json.dumps(entry))
+    model.load_state_dict(progress.best)
+    return progress
+
+
+def _rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def _world() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def _prepared(model: nn.Module, data: Data, schedule: Schedule) -> Callable[[Tensor], Tensor]:
+    """The model as a step calls it: wrapped for several processes, or on a GPU as one graph of all its kernels.
+
+    Small networks are bound by kernel launches: a captured graph makes ResNet-20 several times faster.
+    """
+    model.train()
+    if distributed.is_initialized():
+        wrapped: Callable[[Tensor], Tensor] = nn.parallel.DistributedDataParallel(model)
+        return wrapped
+    if not data.images.is_cuda:
+        return cast(Callable[[Tensor], Tensor], model)
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    sample = data.images[: schedule.batch].contiguous(memory_format=torch.channels_last)
+    with _autocast(sample, schedule):
+        graphed = cast(Callable[[Tensor], Tensor], torch.cuda.make_graphed_callables(model, (sample,)))
+    model.load_state_dict(kept)  # the capture's warm-up moved the batch-norm statistics
+    return graphed
+
+
+def _autocast(images: Tensor, schedule: Schedule) -> torch.autocast:
+    return torch.autocast(images.device.type, torch.bfloat16, enabled=schedule.bf16, cache_enabled=False)
+
+
+def _run_epoch(
+    progress: Progress, forward: Callable[[Tensor], Tensor], data: Data, holdout: Data, schedule: Schedule,
+    loss: Loss, epoch: int,
+) -> EpochLog:  # fmt: skip
+    """One pass over the shuffled training images, then the accuracy on the held-out ones."""
+    start = time.perf_counter()
+    drawn_from = schedule.seed * 1_000 + epoch
+    torch.manual_seed(drawn_from)  # dropout draws from the global generator
+    generator = torch.Generator(data.images.device).manual_seed(drawn_from)
+    order = torch.randperm(len(data.labels), generator=generator, device=data.images.device)
+    batches = order[: len(order) // schedule.batch * schedule.batch].view(-1, schedule.batch)
+    progress.model.train()
+    total, rate = torch.zeros((), device=data.images.device), 0.0
+    for index, chosen in enumerate(batches):
+        rate = learning_rate(schedule, (epoch - 1) * len(batches) + index, schedule.epochs * len(batches))
+        images = augment(data.images[chosen], schedule.augment, generator)
+        mine = slice(_rank(), None, _world())
+        total += _step(progress, forward, (images[mine], data.labels[chosen][mine]), rate, schedule, loss)
+    mean = _mean_over_processes(total / len(batches))
+    if not math.isfinite(mean):
+        raise InputError(f"training loss became {mean} in epoch {epoch} at learning rate {rate:.4f}; lower peak_rate")
+    return {
+        "epoch": epoch,
+        "learning_rate": round(rate, 6),
+        "train_loss": round(mean, 4),
+        "holdout_accuracy": round(accuracy(progress.model, holdout), 2),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def _mean_over_processes(value: Tensor) -> float:
+    if distributed.is_initialized():
+        distributed.all_reduce(value)
+    return float(value) / _world()
+
+
+def _step(
+    progress: Progress, forward: Callable[[Tensor], Tensor], batch: tuple[Tensor, Tensor], rate: float,
+    schedule: Schedule, loss: Loss,
+) -> Tensor:  # fmt: skip
+    """One step of the optimiser at learning rate `rate`; returns the batch's mean loss."""
+    for group in progress.optimizer.param_groups:
+        group["lr"] = rate * group["rate"]
+    images = batch[0].contiguous(memory_format=torch.channels_last)
+    with _autocast(images, schedule):
+        logits = forward(images)
+        value = loss(logits.flatten(1).float(), images, batch[1])
+    progress.optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    progress.optimizer.step()
+    return value.detach()
+
+
+def _save_checkpoint(progress: Progress, schedule: Schedule, path: Path) -> None:
+    """Write the run's state aside, then rename: an interruption leaves the old checkpoint or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    state = {
+        "schedule": asdict(schedule),
+        "model": progress.model.state_dict(),
+        "optimizer": progress.optimizer.state_dict(),
+        "best": progress.best,
+        "log": progress.log,
+    }
+    torch.save(state, aside)
+    os.replace(aside, path)
+
+
+def _resume(progress: Progress, schedule: Schedule, path: Path) -> None:
+    """Fill `progress` from a checkpoint, which must be of the same schedule."""
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    for name, value in asdict(schedule).items():
+        if state["schedule"].get(name) != value:
+            raise ConfigError(
+                f"checkpoint {path}: {name} is {state['schedule'].get(name)} there and {value} here; give the same "
+                "values, another folder, or delete the file to start afresh"
+            )
+    progress.model.load_state_dict(state["model"])
+    progress.optimizer.load_state_dict(state["optimizer"])
+    progress.best, progress.log = state["best"], state["log"]
