@@ -1,5 +1,6 @@
 """Weights from files: .pth and .pt of torch.save, and .safetensors."""
 
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models import ModelError
@@ -34,6 +35,19 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> nn.Module:
     check_tensors(model, tensors, path)
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=False)
     return model
+
+
+def storable_state(model: nn.Module) -> dict[str, Tensor]:
+    """What a weights file holds: every parameter and batch-norm statistic rounded to float16, no counters."""
+    state = model.state_dict()
+    return {name: value.half().contiguous() for name, value in state.items() if not name.endswith(COUNTER)}
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the storable state of a network as safetensors, aside first: a killed run leaves no half-written file."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_bytes(save(storable_state(model)))
+    os.replace(aside, path)
 
 
 def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

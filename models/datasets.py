@@ -49,7 +49,7 @@ def load(path: Path) -> Dataset:
         train, test = (_scaled(*cifar10.read_raw(split, path)) for split in ("train", "test"))
     elif (path / "t10k-images-idx3-ubyte.gz").is_file():
         name = "Fashion-MNIST"
-        train, test = (Labelled(*fashion_mnist.load_split(split, path)) for split in ("train", "test"))  # type: ignore[arg-type]
+        train, test = (Labelled(*fashion_mnist.load_split(split, path)) for split in ("train", "test"))
     else:
         raise ModelError(
             f"data {path}: no data set there; give CIFAR-10 as a .npz of JPEG pictures or as the folder of "
@@ -58,7 +58,8 @@ def load(path: Path) -> Dataset:
     cut = len(train.labels) - HOLDOUT
     if cut < 1:
         raise ModelError(f"data {path}: {len(train.labels)} training images, more than {HOLDOUT} are needed")
-    return Dataset(name, Labelled(*(a[:cut] for a in train)), Labelled(*(a[cut:] for a in train)), test)
+    images, labels = train
+    return Dataset(name, Labelled(images[:cut], labels[:cut]), Labelled(images[cut:], labels[cut:]), test)
 
 
 def _scaled(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Labelled:

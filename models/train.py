@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models import ModelError, fashion_mnist
-from models.vgg_nagadomi import TrainingDropout, load_weights, storable_state
+from models.checkpoint import save_weights
+from models.vgg_nagadomi import TrainingDropout, load_weights
 
 EpochLog = dict[str, float | int]
 """One epoch: epoch (from 1), learning_rate at its end, train_loss, holdout_accuracy (percent), seconds."""
@@ -226,10 +226,8 @@ def export(progress: Progress, recipe: Recipe, test: Data, folder: Path, command
     """Write the best weights (model.safetensors) and what was measured with them as stored (card.json)."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "model.safetensors"
-    aside = folder / "model.safetensors.part"
     progress.model.load_state_dict(progress.best)
-    aside.write_bytes(save(storable_state(progress.model)))
-    os.replace(aside, weights)
+    save_weights(progress.model, weights)
     load_weights(progress.model, weights)
     card = {
         "float_accuracy": round(accuracy(progress.model, test), 2),

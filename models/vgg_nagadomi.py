@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import ModelError
-from models.checkpoint import COUNTER, check_tensors
+from models.checkpoint import check_tensors
 from models.initial import seeded
 
 IMAGE_SIZE = 32
@@ -95,12 +95,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
     tensors = _read_tensors(path)
     check_tensors(model, tensors, path)
     model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
-
-
-def storable_state(model: nn.Module) -> dict[str, Tensor]:
-    """What a weights file holds: every parameter and batch-norm statistic rounded to float16, no counters."""
-    state = model.state_dict()
-    return {name: value.half().contiguous() for name, value in state.items() if not name.endswith(COUNTER)}
 
 
 def _scaled(channels: int, width: float) -> int:

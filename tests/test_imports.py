@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "sw" / "subrow"
 LAYERS = {"spec", "ir", "frontend", "compress", "passes", "emit", "devices", "report", "toolenv", "console"}
 EVERYTHING = LAYERS | {
-    "api", "area", "bench", "demo", "estimate", "estimate_figure", "losses", "netlist", "planning", "source",
+    "api", "area", "bench", "demo", "estimate", "estimate_figure", "evaluate", "finetune", "losses", "netlist",
+    "planning", "source", "trained",
 }  # fmt: skip
 ALLOWED = {
     "spec": {"spec"},
@@ -32,6 +33,9 @@ ALLOWED = {
     "estimate": {"compress", "frontend", "ir", "passes", "planning", "spec"},  # how long it takes
     "estimate_figure": {"estimate", "report", "spec"},
     "api": LAYERS - {"report", "console"} | {"planning"},  # the whole chain, as a library
+    "trained": {"frontend", "ir", "spec"},  # folders of weights and cards
+    "finetune": {"api", "compress", "frontend", "ir", "spec", "trained"},  # a recipe from start to end
+    "evaluate": {"api", "compress", "devices", "spec", "trained"},  # accuracy of what was trained
     "__init__": {"api", "devices"},  # the two names that users see
     # Entry points: they put everything together, and nothing but an entry point is built on them.
     "demo": EVERYTHING - {"bench"},

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from subrow import cli_estimate, cli_network, cli_program
+from subrow import cli_estimate, cli_network, cli_program, cli_train
 from subrow.console import complain
 from subrow.spec.errors import MissingTool, SubrowError
 
@@ -42,6 +42,8 @@ app.command(short_help="Keep s of L weights in every sub-row.")(cli_network.prun
 app.command(short_help="Make integers of a network, pruned or not.")(cli_network.quantize)
 app.command(name="compile", short_help="Make a Program of a network or a Graph.")(cli_network.compile_)
 app.command(short_help="Estimate cycles and bytes, layer by layer.")(cli_estimate.estimate)
+app.command(short_help="Train by a recipe: float, pruned, in integers.")(cli_train.finetune)
+app.command(short_help="Accuracy of a trained network or a Program.")(cli_train.evaluate)
 app.command(short_help="Print a Program.")(cli_program.disasm)
 app.command(short_help="Compare a device with the reference, every byte.")(cli_program.verify)
 app.command(short_help="Run a Program in the RTL, cycle by cycle.")(cli_program.simulate)

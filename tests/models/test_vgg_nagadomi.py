@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models import ModelError, fashion_mnist, train
+from models.checkpoint import storable_state
 from models.vgg_nagadomi import (
     QUARTER_WEIGHTS,
     VggNagadomi,
     load_weights,
-    storable_state,
     vgg_nagadomi,
     vgg_nagadomi_quarter,
 )

@@ -85,7 +85,32 @@ class Trainer:
         return network.to_graph(), log
 
 
-def graph_accuracy(graph: Graph, hw: HwConfig, images: tuple[Any, Any], device: torch.device | str = "cpu") -> float:
+def make_trainer(
+    train_images: Any, holdout: Any, folder: Path, device: str, report: Report, teacher: nn.Module | None
+) -> Trainer:
+    """A Trainer on `cpu`, `cuda` or `auto` (a GPU if there is one), from arrays (images, labels)."""
+    where = chosen_device(device)
+    if teacher is not None:
+        teacher.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Trainer(Data.of(train_images, where), Data.of(holdout, where), folder, report, teacher)
+
+
+def chosen_device(name: str) -> str:
+    """`cpu` or `cuda`. Raises ConfigError for a GPU that is not there."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {name!r}: must be auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda: torch finds no GPU; use --device cpu, or a torch build for your GPU")
+    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def module_accuracy(model: nn.Module, images: tuple[Any, Any], device: str = "cpu") -> float:
+    """Accuracy in percent of a float network."""
+    return accuracy(model.to(device).eval(), Data.of(images, device))
+
+
+def graph_accuracy(graph: Graph, hw: HwConfig, images: tuple[Any, Any], device: str = "cpu") -> float:
     """Accuracy in percent of a Graph as torch computes it: in integers once quantised, in float before."""
-    network = IntegerNetwork(graph, hw) if graph.stage == "quantised" else SparseNetwork(graph)
-    return accuracy(network.to(device), Data.of(images, device))
+    return module_accuracy(
+        IntegerNetwork(graph, hw) if graph.stage == "quantised" else SparseNetwork(graph), images, device
+    )

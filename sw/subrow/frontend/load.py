@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +20,8 @@ from subrow.spec.errors import InputError
 Model = nn.Module | ExportedProgram | Graph
 
 
-def load_model(spec: str) -> Model:
-    """The network that a name or a path stands for; a callable is called without arguments. Raises InputError.
+def load_model(spec: str, arguments: Mapping[str, Any] | None = None) -> Model:
+    """The network that a name or a path stands for; a callable is called with the arguments. Raises InputError.
 
     An .onnx file is captured at once, so it also raises UnsupportedError.
     """
@@ -37,7 +39,7 @@ def load_model(spec: str) -> Model:
     sys.path.insert(0, str(Path.cwd()))
     try:
         made = getattr(importlib.import_module(module_name), attribute)
-        model = made if isinstance(made, nn.Module) else made()
+        model = made if isinstance(made, nn.Module) else made(**(arguments or {}))
     except Exception as error:  # whatever a user's module raises is one line about their module
         raise InputError(f"model {spec!r}: {type(error).__name__}: {_first_line(error)}") from error
     finally:
