@@ -16,10 +16,11 @@ from subrow.spec.winograd import tile as tile_of
 def transforms(kind: TileKind, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """(B^T (x) B^T [taps, alpha^2], A^T (x) A^T [m^2, taps]) with taps in hardware order."""
     t = tile_of(kind)
-    order = torch.tensor([i * t.alpha + j for i, j in tap_order(kind)])
-    bt, at = (torch.from_numpy(as_float(m)) for m in (t.bt, t.at))
-    both = torch.kron(bt, bt)[order], torch.kron(at, at)[:, order]
-    return both[0].to(device, dtype), both[1].to(device, dtype).contiguous()
+    with torch.inference_mode(False):  # whoever asks first, others may need gradients through these
+        order = torch.tensor([i * t.alpha + j for i, j in tap_order(kind)])
+        bt, at = (torch.from_numpy(as_float(m)) for m in (t.bt, t.at))
+        both = torch.kron(bt, bt)[order], torch.kron(at, at)[:, order]
+        return both[0].to(device, dtype), both[1].to(device, dtype).contiguous()
 
 
 def windows(kind: TileKind, x: Tensor) -> Tensor:

@@ -1,0 +1,110 @@
+"""Training in integers: forward equals every device bit for bit, what is pruned stays pruned, training helps."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import subrow
+from models.fashion_mnist import calibration_images, test_images
+from models.vgg_nagadomi import vgg_nagadomi_quarter
+from subrow.api import compressed, quantised
+from subrow.compress.integer_network import IntegerNetwork
+from subrow.compress.stages import Stage, graph_accuracy, make_trainer
+from subrow.compress.training import Schedule
+from subrow.ir.graph import Graph
+from subrow.spec import hwconfig
+
+HW = hwconfig.load("tiny")
+ARRAYS = ("u", "bias", "mult", "shift", "ev", "em", "res_mult", "res_shift", "act_min", "act_max")
+
+
+class Everything(nn.Module):
+    """3x3 and 1x1, stride 2, residuals, ReLU6, pools, a mean and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.c, self.d = nn.Conv2d(16, 24, 3, padding=1, stride=2), nn.Conv2d(16, 24, 1, stride=2)
+        nn.init.normal_(self.a.weight, std=1.5)  # so that ReLU6 limits something
+        self.e, self.f = nn.Conv2d(24, 24, 3, padding=1), nn.Linear(24, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu6(self.a(x))
+        x = functional.relu(self.b(x) + x)
+        x = self.c(x) + self.d(x)
+        x = functional.max_pool2d(functional.relu(self.e(x)), 2)
+        return self.f(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+@pytest.fixture(scope="module", params=[("f2", None), ("f2", "4/8"), ("f4", None), ("f4", "2/8")], ids=str)
+def graph(request: pytest.FixtureRequest) -> Graph:
+    tile, density = request.param
+    torch.manual_seed(5)
+    images = torch.rand(24, 3, 16, 16).numpy()
+    return quantised(Everything().eval(), images, HW, density, tile, images)
+
+
+def test_forward_is_the_integer_pipeline(graph: Graph) -> None:
+    images = np.random.default_rng(1).random((16, 3, 16, 16), dtype=np.float32)
+    with subrow.open_device("emulator", HW) as device:
+        device.load(subrow.compile(graph, None, HW))
+        result = device.run(images)
+    network = IntegerNetwork(graph, HW).double()
+    with torch.no_grad():
+        integers, _ = network.integers(torch.from_numpy(images).double())[graph.outputs[0].inputs[0]]
+    (expected,) = result.outputs.values()
+    assert len(np.unique(expected)) > 20
+    np.testing.assert_array_equal(integers.numpy().reshape(expected.shape), expected)
+
+
+def test_untrained_export_changes_no_integer(graph: Graph) -> None:
+    again = IntegerNetwork(graph, HW).double().to_graph()
+    for one, two in zip(graph, again, strict=True):
+        if one.op == "conv":
+            for name in ARRAYS:
+                np.testing.assert_array_equal(getattr(one.attrs["quant"], name), getattr(two.attrs["quant"], name))
+
+
+def test_everything_learns_and_pruned_weights_stay_away(graph: Graph) -> None:
+    network = IntegerNetwork(graph, HW)
+    optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.02)
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        functional.cross_entropy(network(torch.rand(8, 3, 16, 16)), torch.randint(0, 10, (8,))).backward()
+        optimizer.step()
+    for name, value in network.named_parameters():
+        assert value.requires_grad != torch.equal(before[name], value), name
+    trained = network.to_graph()
+    assert any((n.attrs["quant"].u != graph.node(n.name).attrs["quant"].u).any() for n in trained if n.op == "conv")
+    for node in trained:
+        if "mask" in node.params:
+            assert not node.attrs["quant"].u[~node.params["mask"]].any()
+    subrow.compile(trained, None, HW)
+
+
+def test_fewer_bits_limit_the_weights(graph: Graph) -> None:
+    name = next(n.name for n in graph if n.op == "conv" and n.attrs["tile"] != "direct")
+    trained = IntegerNetwork(graph, HW, {name: 4}).to_graph()
+    assert np.abs(trained.node(name).attrs["quant"].u).max() == 7
+
+
+def test_training_recovers_a_broken_network(tmp_path: Path) -> None:
+    """F(4x4) at 2/8 breaks the demo network; a few passes over 256 images bring most of it back."""
+    model, test = vgg_nagadomi_quarter(), test_images()
+    calibration = calibration_images()
+    images = calibration.images
+    broken = quantised(compressed(model, images, HW, "2/8", "f4", images), images, HW)
+    adam = Schedule(3, seed=1, batch=32, optimizer="adam", peak_rate=2e-3, weight_decay=0.0)
+    stage = Stage(dataclasses.replace(adam), distil=0.9)
+    trainer = make_trainer(calibration, calibration, tmp_path, "cpu", lambda text: None, model)
+    trained, log = trainer.train_integers(broken, HW, stage)
+    before, after = (graph_accuracy(g, HW, (test.images, test.labels)) for g in (broken, trained))
+    assert before < 60 and after > before + 20, (before, after, log)
