@@ -18,6 +18,16 @@ def densities_of(graph: Graph, density: Density | None, linear: bool) -> dict[st
     return {} if density is None else {name: density for name in prunable(graph, density[1], linear)}
 
 
+def lowered(graph: Graph, hw: HwConfig) -> Graph:
+    """A captured Graph behind `lower_linear`; means over maps that fit no buffer are those of the means of rows."""
+    done = verify(passes.lower_linear(graph), "lower_linear")
+    means = {n.name for n in graph if passes.is_mean(graph, n)}
+    large = means & misfits(done, hw, {}).keys() if means else means
+    if not large:
+        return done
+    return verify(passes.lower_linear(verify(passes.split_means(graph, large), "split_means")), "lower_linear")
+
+
 def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> Graph:
     """A Graph behind `lower_linear` with tiles chosen; `auto` asks the cycle model at the density to come."""
     tiles = None
@@ -41,7 +51,7 @@ def plan_network(
     Raises UnsupportedError for what the engine has no instruction for, and, at once, CapacityError for a layer that
     fits no buffer, unless `partial` leaves those out.
     """
-    graph = verify(passes.lower_linear(graph), "lower_linear")
+    graph = lowered(graph, hw)
     densities = densities_of(graph, density, linear)
     fused = passes.run(choose_tile(graph, tile), passes.AFTER_COMPRESSION)
     check(fused)

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from subrow.ir.graph import Graph
 from subrow.spec.metadata import tensor_bytes
 
 ALIGN = 64
 
 
-def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, int], int]:
-    """(byte offset of every tensor, bytes in all): first fit in execution order, largest lifetime end last.
+@dataclass(frozen=True)
+class Slot:
+    """A tensor's place: byte offset of its first channel block, bytes of one channel block of a row, and from the
+    first byte of a row to that of the next.
+    """
+
+    offset: int
+    block_bytes: int
+    row_bytes: int
+
+    def at(self, block: int) -> int:
+        """Byte offset of one of its channel blocks."""
+        return self.offset + block * self.block_bytes
+
+
+def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, Slot], int]:
+    """(place of every tensor, bytes in all): first fit in execution order, largest lifetime end last.
 
     Inputs live from the start, network outputs to the end.
     """
@@ -22,16 +39,17 @@ def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, int], int]:
         if node.op != "output":
             born[node.name] = -1 if node.op == "input" else step
             last.setdefault(node.name, step)
-    offsets: dict[str, int] = {}
+    slots: dict[str, Slot] = {}
     placed: list[tuple[int, int, str]] = []
     for name in sorted(born, key=lambda n: born[n]):
-        size = -(-tensor_bytes(graph.node(name).shape, sub_row) // ALIGN) * ALIGN
+        shape = graph.node(name).shape
+        size = -(-tensor_bytes(shape, sub_row) // ALIGN) * ALIGN
         busy = sorted((o, s) for o, s, n in placed if last[n] >= born[name] and born[n] <= last[name])
         at = 0
         for offset, length in busy:
             if at + size <= offset:
                 break
             at = max(at, offset + length)
-        offsets[name] = at
+        slots[name] = Slot(at, shape[2] * sub_row, tensor_bytes(shape, sub_row) // shape[1])
         placed.append((at, size, name))
-    return offsets, max(o + s for o, s, _ in placed)
+    return slots, max(o + s for o, s, _ in placed)

@@ -6,9 +6,8 @@ from subrow.ir.graph import Graph, Node, pair
 from subrow.spec.errors import UnsupportedError
 
 SUPPORTED = (
-    "convolutions with stride 1 or 2 (the same in both directions) and one group, or one group for each of "
-    "equally many channels; behind one, in this order: addition, ReLU or ReLU6, 2x2 max pool with stride 2; "
-    "average pools without a border, or that count it"
+    "convolutions with stride 1 or 2 (the same in both directions); behind one, in this order: addition, ReLU or "
+    "ReLU6, 2x2 max pool with stride 2; average pools without a border, or that count it"
 )
 
 
@@ -34,14 +33,9 @@ def _reason(graph: Graph, node: Node) -> str | None:
 
 
 def _conv_reason(node: Node) -> str | None:
-    stride, groups, weight = pair(node.attrs["stride"]), node.attrs["groups"], node.params["weight"]
+    stride = pair(node.attrs["stride"])
     if stride not in ((1, 1), (2, 2)):
         return f"stride {stride}, the engine has 1 and 2"
-    if groups != 1 and not (groups == len(weight) and weight.shape[1] == 1):
-        return (
-            f"{groups} groups of {weight.shape[1]} to {len(weight) // groups} channels; "
-            "write it as one group with zeros between the groups"
-        )
     if node.attrs.get("act") == "leaky":
         return f"leaky ReLU with slope {node.attrs['slope']:g}; use ReLU"
     return None
