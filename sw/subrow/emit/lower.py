@@ -49,7 +49,7 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
 
 @dataclass(frozen=True)
 class _Emitted:
-    """An instruction whose weight_offset counts from the first weight, its weights in whole alignments, its LayerInfo."""
+    """An instruction whose weight_offset counts from the first weight, its weights in whole alignments, what it is."""
 
     ins: isa.Instruction
     weights: NDArray[np.uint8]

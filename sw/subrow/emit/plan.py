@@ -11,7 +11,7 @@ from typing import Any
 
 from subrow.emit.arena import Slot, allocate
 from subrow.emit.slices import Part, own_blocks, part_sizes, parts
-from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders
+from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders, rough_cycles
 from subrow.ir.graph import Graph, Node, pads, pair
 from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
@@ -22,6 +22,7 @@ from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
 Density = tuple[int, int]
 Planned = tuple[Node, isa.Instruction]
+_COMPARED = 3  # part sizes of a layer, those with the least rough cost, that the cycle model compares
 
 
 @dataclass(frozen=True)
@@ -201,24 +202,30 @@ def layer(
     A layer with one group is one part. Offsets of weights are 0, those of tensors too without `slots`. Raises
     CapacityError, naming the smallest part, when not even that fits the buffers.
     """
-    best, least = None, math.inf
     sizes = part_sizes(node, hw)
+    if len(sizes) > 1:
+        sizes = _cheapest(graph, node, sizes, hw)
+    found = [_chained(graph, parts(node, n, hw.sub_row), hw, density, slots, before, index) for n in sizes]
+    return found[0] if len(found) == 1 else min(found, key=lambda f: _cycles_of([i for _, i in f], hw, before))
+
+
+def _cheapest(graph: Graph, node: Node, sizes: list[int], hw: HwConfig) -> list[int]:
+    """The part sizes with the least rough cost, those for the cycle model to compare; the smallest when none fits."""
+    costs = []
     for groups in sizes:
-        cut = parts(node, groups, hw.sub_row)
-        try:
-            found = _chained(graph, cut, hw, density, slots, before, index)
-        except CapacityError:
-            if best is None and groups == sizes[-1]:
-                raise
-            continue
-        if len(sizes) == 1:
-            return found
-        cycles = _cycles_of([i for _, i in found], hw, before)
-        if cycles > least:  # smaller parts take even longer
-            break
-        best, least = found, cycles
-    assert best is not None
-    return best
+        cost = 0.0
+        for part in parts(node, groups, hw.sub_row):
+            p = shape_of(part.node, hw)
+            cost += _rough_cycles(replace(geometry(graph, part.node, p, hw), name=""), p.v_kstep != 0, hw)
+        costs.append((cost, groups))
+    fits = sorted(c for c in costs if c[0] < math.inf)
+    return [groups for _, groups in fits[:_COMPARED]] or sizes[-1:]
+
+
+@lru_cache(maxsize=4096)
+def _rough_cycles(g: Geometry, grouped: bool, hw: HwConfig) -> float:
+    """Rough cost of a part of this shape; infinite when it fits no buffer. The parts of a layer are much alike."""
+    return math.inf if g.chunk_words > hw.weight_words else rough_cycles(loop_orders(g, hw, grouped), hw)
 
 
 def _chained(

@@ -29,13 +29,14 @@ class Part:
 def part_sizes(node: Node, hw: HwConfig) -> list[int]:
     """Groups that a part may have, most first: all of them, or runs that begin at whole blocks on both sides.
 
-    About equal parts for every number of parts, some of them rounded up to whole output channel groups of the array.
+    About equal parts for every number of parts, also rounded up to whole output channel groups of the array; and what
+    is left over from those by itself.
     """
     total, weight = node.attrs["groups"], node.params["weight"]
     inputs, outputs = weight.shape[1], len(weight) // total  # channels of a group
     aligned = lcm(hw.sub_row // gcd(hw.sub_row, inputs), hw.sub_row // gcd(hw.sub_row, outputs))
     whole = lcm(aligned, hw.channels // gcd(hw.channels, outputs))
-    sizes = {total}
+    sizes = {total, total // whole * whole or total}
     for step in (aligned, whole):
         runs = -(-total // step)
         sizes |= {min(total, -(-runs // count) * step) for count in range(1, runs + 1)}
