@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from subrow.ir.graph import Graph
+from subrow.spec.errors import UnsupportedError
 from subrow.spec.metadata import tensor_bytes
 
 ALIGN = 64
@@ -28,18 +29,21 @@ class Slot:
 def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, Slot], int]:
     """(place of every tensor, bytes in all): first fit in execution order, largest lifetime end last.
 
-    Inputs live from the start, network outputs to the end.
+    Inputs live from the start, network outputs to the end. What a concat reads are channel blocks of what it gives: they
+    have one place, from the first of them that is written to the last that is read. Raises UnsupportedError as `_homes`.
     """
+    homes = _homes(graph, sub_row)
     last: dict[str, int] = {}
     born: dict[str, int] = {}
     end = len(graph.nodes)
     for step, node in enumerate(graph):
-        for name in node.inputs:
+        for name in (homes[i][0] for i in node.inputs):
             last[name] = end if node.op == "output" or last.get(name) == end else step
         if node.op != "output":
-            born[node.name] = -1 if node.op == "input" else step
-            last.setdefault(node.name, step)
-    slots: dict[str, Slot] = {}
+            home = homes[node.name][0]
+            born.setdefault(home, -1 if node.op == "input" else step)
+            last.setdefault(home, step)
+    places: dict[str, Slot] = {}
     placed: list[tuple[int, int, str]] = []
     for name in sorted(born, key=lambda n: born[n]):
         shape = graph.node(name).shape
@@ -50,6 +54,29 @@ def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, Slot], int]:
             if at + size <= offset:
                 break
             at = max(at, offset + length)
-        slots[name] = Slot(at, shape[2] * sub_row, tensor_bytes(shape, sub_row) // shape[1])
+        places[name] = Slot(at, shape[2] * sub_row, tensor_bytes(shape, sub_row) // shape[1])
         placed.append((at, size, name))
+    slots = {n: replace(places[home], offset=places[home].at(block)) for n, (home, block) in homes.items()}
     return slots, max(o + s for o, s, _ in placed)
+
+
+def _homes(graph: Graph, sub_row: int) -> dict[str, tuple[str, int]]:
+    """(widest tensor that it is a part of, its first channel block there) of every tensor.
+
+    Raises UnsupportedError where a concat would have to put a tensor inside a channel block.
+    """
+    homes = {n.name: (n.name, 0) for n in graph if n.op != "output"}
+    for node in reversed(graph.nodes):  # a concat that is itself a part has its home already
+        if node.op != "concat":
+            continue
+        home, block = homes[node.name]
+        for position, name in enumerate(node.inputs):
+            homes[name] = home, block
+            count, rest = divmod(graph.node(name).shape[0], sub_row)
+            if rest and position < len(node.inputs) - 1:
+                raise UnsupportedError(
+                    f"node {node.name} (concat): input {name} has {count * sub_row + rest} channels, what follows it must "
+                    f"begin at a multiple of L = {sub_row}; put it last, or give it a multiple of {sub_row} channels"
+                )
+            block += count
+    return homes

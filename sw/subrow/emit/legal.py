@@ -7,7 +7,7 @@ from subrow.spec.errors import UnsupportedError
 
 SUPPORTED = (
     "convolutions with stride 1 or 2 (the same in both directions); behind one, in this order: addition, ReLU or "
-    "ReLU6, 2x2 max pool with stride 2; average pools without a border, or that count it"
+    "ReLU6, 2x2 max pool with stride 2; average pools without a border, or that count it; concatenation of channels"
 )
 
 
@@ -20,7 +20,7 @@ def check(graph: Graph) -> None:
 
 def _reason(graph: Graph, node: Node) -> str | None:
     """Why the node cannot become an instruction; None when it can."""
-    if node.op == "output":
+    if node.op in ("output", "concat"):
         return None
     if node.op == "input":
         return None if graph.consumers(node.name) else "nothing reads it; remove the input"

@@ -18,6 +18,7 @@ from subrow.ir.weights import Quant, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import UnsupportedError
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.metadata import tensor_bytes
 from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 from subrow.spec.winograd import TileKind
 
@@ -43,7 +44,7 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
         name=graph.name, hw_name=hw.name, hw_digest=hw.digest,
         instructions=np.stack([np.frombuffer(i.encode(), np.uint8) for i in placed]), weights=image, arena_bytes=arena,
         inputs=tuple(_input(graph, n, slots) for n in graph.inputs),
-        outputs=tuple(_output(graph, n, slots) for n in graph.outputs), layers=tuple(e.info for e in emitted),
+        outputs=tuple(_output(graph, n, slots, hw.sub_row) for n in graph.outputs), layers=tuple(e.info for e in emitted),
     )  # fmt: skip
 
 
@@ -87,9 +88,18 @@ def _scale_of(reader: Node, name: str) -> float:
     return float(reader.attrs["quant"].in_scale)
 
 
-def _output(graph: Graph, node: Node, slots: Mapping[str, Slot]) -> TensorInfo:
+def _output(graph: Graph, node: Node, slots: Mapping[str, Slot], sub_row: int) -> TensorInfo:
     source = graph.node(node.inputs[0])
-    return TensorInfo(node.name, _shape3(source), float(source.attrs["quant"].out_scale), slots[source.name].offset)
+    slot, own = slots[source.name], tensor_bytes(source.shape, sub_row) // source.shape[1]
+    row_bytes = 0 if slot.row_bytes == own else slot.row_bytes
+    return TensorInfo(node.name, _shape3(source), _written_scale(graph, source), slot.offset, row_bytes)
+
+
+def _written_scale(graph: Graph, node: Node) -> float:
+    """The scale of a tensor that layers write; the parts of a concat share one."""
+    while node.op == "concat":
+        node = graph.node(node.inputs[0])
+    return float(node.attrs["quant"].out_scale)
 
 
 def _numbered(node: Node, planned: isa.Instruction, weights: int) -> isa.Instruction:

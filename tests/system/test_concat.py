@@ -1,0 +1,143 @@
+"""Concatenations that cost nothing, as their parts are written side by side: emulator and RTL against torch's cat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import subrow
+from subrow.api import quantised
+from subrow.bench.calibrate import compare
+from subrow.emit.lower import lower
+from subrow.report.verify import as_inputs, verify
+from subrow.spec import hwconfig
+from subrow.spec.errors import UnsupportedError
+from tests.integer_graph import run_integer
+
+HW = hwconfig.load("tiny")
+
+
+class Inception(nn.Module):
+    """Branches of 1x1, 3x3, depthwise and pool; the last one's channels fill no whole block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.a, self.b = nn.Conv2d(16, 24, 1), nn.Conv2d(16, 8, 3, padding=1)
+        self.c, self.d = nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 12, 1)
+        self.end = nn.Conv2d(60, 10, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        parts = [torch.relu(self.a(x)), self.b(x), torch.relu(self.c(x) + x), self.d(x)]
+        return self.end(torch.cat(parts, 1))
+
+
+class Skip(nn.Module):
+    """A part that other layers read and add, too, and a concatenation that is an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = torch.relu(self.a(x))
+        b = self.b(a) + a
+        return torch.cat([a, b, self.c(b)], 1)
+
+
+class Dense(nn.Module):
+    """Concatenations of concatenations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 1)
+        self.layers = nn.ModuleList(nn.Conv2d(16 + 8 * i, 8, 3, padding=1) for i in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = [self.stem(x)]
+        for layer in self.layers:
+            parts.append(torch.relu(layer(torch.cat(parts, 1))))
+        return torch.cat(parts, 1)
+
+
+class Copies(nn.Module):
+    """The network's input, a tensor twice, and one that two concatenations read at different places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 8, 1), nn.Conv2d(24, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        a = self.a(x)
+        one = torch.cat([x, a, a], 1)
+        return torch.cat([self.b(one), a], 1), one
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], int, int]] = {  # network, channels of its input, instructions
+    "inception": (Inception, 3, 6), "skip": (Skip, 8, 3), "dense": (Dense, 3, 4), "copies": (Copies, 8, 5),
+}  # fmt: skip
+
+
+def images_of(name: str) -> np.ndarray:
+    return np.random.default_rng(len(name)).uniform(-1, 1, (4, NETS[name][1], 10, 7)).astype(np.float32)
+
+
+def model_of(name: str) -> nn.Module:
+    torch.manual_seed(len(name))
+    return NETS[name][0]().eval()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_emulator(name: str) -> None:
+    model, images = model_of(name), images_of(name)
+    graph = quantised(model, images, HW, tile="f2")
+    program = lower(graph, HW)
+    assert len(program.layers) == NETS[name][2]  # no instruction only moves, but for copies
+    with subrow.open_device("emulator", HW) as device:
+        device.load(program)
+        result = device.run(images)
+        checks = verify(program, device, as_inputs(program, {program.inputs[0].name: images[:1]}))
+    assert all(c.equal for c in checks)
+    integers = run_integer(graph, images, HW)
+    with torch.inference_mode():
+        outputs = model(torch.from_numpy(images))
+    wanted = outputs if isinstance(outputs, tuple) else (outputs,)
+    for info, want in zip(program.outputs, wanted, strict=True):
+        np.testing.assert_array_equal(result.outputs[info.name], integers[info.name])
+        real = result.outputs[info.name] * info.scale
+        assert np.linalg.norm(real - want.numpy()) < 0.05 * np.linalg.norm(want)
+
+
+@pytest.mark.verilator
+@pytest.mark.parametrize("name", ["inception", "skip"])
+def test_rtl(name: str) -> None:
+    images = images_of(name)
+    graph = quantised(model_of(name), images, HW, tile="f2")
+    program = lower(graph, HW)
+    with subrow.open_device("verilator", HW) as chip:
+        chip.load(program)
+        got = chip.run(images[:1]).outputs
+    integers = run_integer(graph, images[:1], HW)
+    for info in program.outputs:
+        np.testing.assert_array_equal(got[info.name], integers[info.name])
+    assert [r for r in compare(name, program, images) if not r.within] == []
+
+
+class Odd(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 12, 1), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.a(x), self.b(x)], 1)
+
+
+def test_parts_that_end_inside_a_block_are_refused() -> None:
+    images = images_of("skip")
+    with pytest.raises(UnsupportedError, match=r"concat\): input a has 12 channels, .* multiple of L = 8; put it last"):
+        subrow.compile(Odd().eval(), images, HW)
