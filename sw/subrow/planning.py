@@ -34,7 +34,7 @@ def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | No
     if tile == "auto":
         fused = passes.run(graph, passes.AFTER_COMPRESSION)
         try:
-            check(fused)
+            check(fused, hw.sub_row)
         except UnsupportedError:
             tiles = None  # nothing to choose for: `lower` says why there is no Program
         else:
@@ -54,7 +54,7 @@ def plan_network(
     graph = lowered(graph, hw)
     densities = densities_of(graph, density, linear)
     fused = passes.run(choose_tile(graph, tile), passes.AFTER_COMPRESSION)
-    check(fused)
+    check(fused, hw.sub_row)
     out = misfits(fused if tile != "auto" else passes.run(graph, passes.AFTER_COMPRESSION), hw, densities)
     if out and not partial:
         more = f"; {len(out) - 1} more layers fit no buffer" if len(out) > 1 else ""

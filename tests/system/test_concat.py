@@ -139,5 +139,5 @@ class Odd(nn.Module):
 
 def test_parts_that_end_inside_a_block_are_refused() -> None:
     images = images_of("skip")
-    with pytest.raises(UnsupportedError, match=r"concat\): input a has 12 channels, .* multiple of L = 8; put it last"):
+    with pytest.raises(UnsupportedError, match="op concat: input a has 12 channels, .* of L = 8; put it last"):
         subrow.compile(Odd().eval(), images, HW)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from subrow.ir.graph import Graph
-from subrow.spec.errors import UnsupportedError
 from subrow.spec.metadata import tensor_bytes
 
 ALIGN = 64
@@ -29,8 +28,8 @@ class Slot:
 def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, Slot], int]:
     """(place of every tensor, bytes in all): first fit in execution order, largest lifetime end last.
 
-    Inputs live from the start, network outputs to the end. What a concat reads are channel blocks of what it gives: they
-    have one place, from the first of them that is written to the last that is read. Raises UnsupportedError as `_homes`.
+    Inputs live from the start, network outputs to the end. What a concat reads are channel blocks of what it gives:
+    they have one place, from the first of them that is written to the last that is read.
     """
     homes = _homes(graph, sub_row)
     last: dict[str, int] = {}
@@ -61,22 +60,13 @@ def allocate(graph: Graph, sub_row: int) -> tuple[dict[str, Slot], int]:
 
 
 def _homes(graph: Graph, sub_row: int) -> dict[str, tuple[str, int]]:
-    """(widest tensor that it is a part of, its first channel block there) of every tensor.
-
-    Raises UnsupportedError where a concat would have to put a tensor inside a channel block.
-    """
+    """(widest tensor that it is a part of, its first channel block there) of every tensor."""
     homes = {n.name: (n.name, 0) for n in graph if n.op != "output"}
     for node in reversed(graph.nodes):  # a concat that is itself a part has its home already
         if node.op != "concat":
             continue
         home, block = homes[node.name]
-        for position, name in enumerate(node.inputs):
+        for name in node.inputs:
             homes[name] = home, block
-            count, rest = divmod(graph.node(name).shape[0], sub_row)
-            if rest and position < len(node.inputs) - 1:
-                raise UnsupportedError(
-                    f"node {node.name} (concat): input {name} has {count * sub_row + rest} channels, what follows it must "
-                    f"begin at a multiple of L = {sub_row}; put it last, or give it a multiple of {sub_row} channels"
-                )
-            block += count
+            block += -(-graph.node(name).shape[0] // sub_row)
     return homes

@@ -11,17 +11,23 @@ SUPPORTED = (
 )
 
 
-def check(graph: Graph) -> None:
-    """Raises one UnsupportedError that names every node that cannot become an instruction, why, and what can."""
-    refused = [f"node {n.name}, op {n.op}: {reason}" for n in graph if (reason := _reason(graph, n)) is not None]
+def check(graph: Graph, sub_row: int) -> None:
+    """Raises one UnsupportedError that names every node that cannot become an instruction, why, and what can.
+
+    sub_row: L, the channels of a block.
+    """
+    reasons = ((n, _reason(graph, n, sub_row)) for n in graph)
+    refused = [f"node {n.name}, op {n.op}: {reason}" for n, reason in reasons if reason is not None]
     if refused:
         raise UnsupportedError(f"network {graph.name}: {'; '.join(refused)}. Supported: {SUPPORTED}")
 
 
-def _reason(graph: Graph, node: Node) -> str | None:
+def _reason(graph: Graph, node: Node, sub_row: int) -> str | None:
     """Why the node cannot become an instruction; None when it can."""
-    if node.op in ("output", "concat"):
+    if node.op == "output":
         return None
+    if node.op == "concat":
+        return _concat_reason(graph, node, sub_row)
     if node.op == "input":
         return None if graph.consumers(node.name) else "nothing reads it; remove the input"
     if node.op == "conv":
@@ -30,6 +36,17 @@ def _reason(graph: Graph, node: Node) -> str | None:
         window = f"kernel {pair(node.attrs['kernel'])}, stride {pair(node.attrs['stride'])}"
         return f"{window}, pad {tuple(node.attrs.get('pad', (0, 0, 0, 0)))} is not a pool that the engine has"
     return "the engine has no instruction for it"
+
+
+def _concat_reason(graph: Graph, node: Node, sub_row: int) -> str | None:
+    for name in node.inputs[:-1]:
+        channels = graph.node(name).shape[0]
+        if channels % sub_row:
+            return (
+                f"input {name} has {channels} channels, and only the last may have another number than a multiple of "
+                f"L = {sub_row}; put it last, or give it more channels"
+            )
+    return None
 
 
 def _conv_reason(node: Node) -> str | None:

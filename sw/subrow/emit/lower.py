@@ -31,7 +31,7 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
     Raises UnsupportedError for what the engine has no instruction for (emit/legal.py), and CapacityError when a layer
     fits no buffer, naming the layer, the value, the limit and a way out.
     """
-    check(graph)
+    check(graph, hw.sub_row)
     for node in graph:
         if node.op == "conv" and "quant" not in node.attrs:
             raise UnsupportedError(f"node {node.name} ({node.op}) is not quantised; run quantise first")
@@ -44,7 +44,8 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
         name=graph.name, hw_name=hw.name, hw_digest=hw.digest,
         instructions=np.stack([np.frombuffer(i.encode(), np.uint8) for i in placed]), weights=image, arena_bytes=arena,
         inputs=tuple(_input(graph, n, slots) for n in graph.inputs),
-        outputs=tuple(_output(graph, n, slots, hw.sub_row) for n in graph.outputs), layers=tuple(e.info for e in emitted),
+        outputs=tuple(_output(graph, n, slots, hw.sub_row) for n in graph.outputs),
+        layers=tuple(e.info for e in emitted),
     )  # fmt: skip
 
 
