@@ -78,8 +78,21 @@ class Copies(nn.Module):
         return torch.cat([self.b(one), a], 1), one
 
 
+class Parted(nn.Module):
+    """A part of a concatenation that is an output, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        b = self.b(x)
+        return self.c(torch.cat([self.a(x), b], 1)), b
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], int, int]] = {  # network, channels of its input, instructions
     "inception": (Inception, 3, 6), "skip": (Skip, 8, 3), "dense": (Dense, 3, 4), "copies": (Copies, 8, 5),
+    "parted": (Parted, 8, 3),
 }  # fmt: skip
 
 
@@ -114,7 +127,7 @@ def test_emulator(name: str) -> None:
 
 
 @pytest.mark.verilator
-@pytest.mark.parametrize("name", ["inception", "skip"])
+@pytest.mark.parametrize("name", ["inception", "skip", "parted"])
 def test_rtl(name: str) -> None:
     images = images_of(name)
     graph = quantised(model_of(name), images, HW, tile="f2")
