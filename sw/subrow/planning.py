@@ -19,13 +19,16 @@ def densities_of(graph: Graph, density: Density | None, linear: bool) -> dict[st
 
 
 def lowered(graph: Graph, hw: HwConfig) -> Graph:
-    """A captured Graph behind `lower_linear`; means over maps that fit no buffer are those of the means of rows."""
+    """A captured Graph behind `lower_linear`, made to fit a HwConfig: means over maps that fit no buffer are those of
+    the means of rows, and what concats read fills whole channel blocks.
+    """
     done = verify(passes.lower_linear(graph), "lower_linear")
     means = {n.name for n in graph if passes.is_mean(graph, n)}
     large = means & misfits(done, hw, {}).keys() if means else means
-    if not large:
-        return done
-    return verify(passes.lower_linear(verify(passes.split_means(graph, large), "split_means")), "lower_linear")
+    if large:
+        halves = verify(passes.split_means(graph, large), "split_means")
+        done = verify(passes.lower_linear(halves), "lower_linear")
+    return verify(passes.align_concats(done, hw.sub_row), "align_concats")
 
 
 def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> Graph:

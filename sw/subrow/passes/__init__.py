@@ -2,7 +2,8 @@
 
 `lower_linear` and `choose_tile` come first because pruning needs each layer's final weight matrix; compression stands
 between the two halves; `fold_batchnorm` and `fuse` then leave one conv node for each instruction, or, of layers with
-several groups, for some. `split_means` runs before all of them where a HwConfig's buffers ask for it.
+several groups, for some. `split_means` runs before all of them where a HwConfig's buffers ask for it, `align_concats`
+behind `lower_linear` with the HwConfig's L.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
+from subrow.passes.align_concats import align_concats
 from subrow.passes.choose_tile import choose_tile
 from subrow.passes.fold_batchnorm import fold_batchnorm
 from subrow.passes.fuse import fuse
@@ -32,6 +34,6 @@ def run(graph: Graph, passes: tuple[Pass, ...] = PIPELINE) -> Graph:
 
 
 __all__ = [
-    "AFTER_COMPRESSION", "BEFORE_COMPRESSION", "PIPELINE", "Pass", "choose_tile", "fold_batchnorm", "fuse",
-    "is_mean", "lower_linear", "run", "split_means",
+    "AFTER_COMPRESSION", "BEFORE_COMPRESSION", "PIPELINE", "Pass", "align_concats", "choose_tile", "fold_batchnorm",
+    "fuse", "is_mean", "lower_linear", "run", "split_means",
 ]  # fmt: skip
