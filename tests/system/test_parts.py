@@ -20,6 +20,7 @@ from subrow.ir.graph import Graph, Node
 from subrow.planning import plan_network
 from subrow.report.verify import as_inputs, verify
 from subrow.spec import hwconfig
+from subrow.spec.errors import CapacityError
 from subrow.spec.program import Program
 from tests.integer_graph import run_integer
 
@@ -83,6 +84,12 @@ def test_emulator(name: str) -> None:
     with torch.inference_mode():
         want = model(torch.from_numpy(images)).numpy()
     assert np.linalg.norm(result.real().reshape(want.shape) - want) < 0.05 * np.linalg.norm(want)
+
+
+def test_a_window_too_large_for_one_channel_block_is_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(16, 16, 31, padding=15, groups=16)).eval()
+    with pytest.raises(CapacityError, match=r"layer 0\[0:8\]: even one tile .* 961 V words, limit v_words / 2 = 512"):
+        subrow.compile(model, np.zeros((1, 16, 31, 31), np.float32), HW)
 
 
 @pytest.mark.verilator

@@ -13,7 +13,7 @@ from subrow.emit.slices import own_blocks, part_sizes, parts
 from subrow.ir.graph import Graph, Node
 from subrow.passes import AFTER_COMPRESSION, run
 from subrow.spec import hwconfig
-from tests.system.test_concat import Dense, Parted, Skip
+from tests.concat_nets import Dense, Parted, Skip
 
 HW, BOARD = hwconfig.load("tiny"), hwconfig.load("pynq-z2")  # both L = 8; 8 and 16 output channels at once
 
