@@ -125,7 +125,8 @@ def _info(graph: Graph, whole: Node, node: Node, i: isa.Instruction, size: int, 
     groups, (_, in_h, in_w) = node.attrs["groups"], graph.node(node.inputs[0]).shape
     stride = pair(node.attrs["stride"])
     full = window_shape((in_h, in_w), (kh, kw), stride, pads(node))
-    kind = "linear" if node.attrs.get("linear") else "channelwise" if groups == k == c * groups > 1 else "conv"
+    channelwise = groups > 1 and (k, c) == (groups, 1)
+    kind = "linear" if node.attrs.get("linear") else "channelwise" if channelwise else "conv"
     details = {
         "kernel": [kh, kw], "stride": stride[0], "pool": bool(i.pool), "relu": "act" in node.attrs,
         "residual": bool(i.residual), "groups": groups, "input": [c * groups, in_h, in_w],

@@ -187,10 +187,13 @@ def _place(part: Part, slots: Mapping[str, Slot], index: int) -> Place:
     """Where a part of a fused conv node finds its tensors in the arena."""
     source, *residual = (slots[name] for name in part.node.inputs)
     target = slots[part.output]
-    place = Place(source.at(part.source), target.at(part.target), 0, source.row_bytes, target.row_bytes, 0, index)
-    return place if not residual else replace(
-        place, residual=residual[0].at(part.target), res_row=residual[0].row_bytes
-    )
+    place = Place(
+        input=source.at(part.source), output=target.at(part.target), in_row=source.row_bytes, out_row=target.row_bytes,
+        index=index,
+    )  # fmt: skip
+    if residual:
+        place = replace(place, residual=residual[0].at(part.target), res_row=residual[0].row_bytes)
+    return place
 
 
 def layer(
