@@ -22,6 +22,8 @@ def run_integer(graph: Graph, images: np.ndarray, hw: HwConfig) -> dict[str, np.
             tensors[node.name] = quantise_input(images, user.attrs["quant"].in_scale)
         elif node.op == "output":
             tensors[node.name] = tensors[node.inputs[0]]
+        elif node.op == "concat":
+            tensors[node.name] = np.concatenate([tensors[i] for i in node.inputs], axis=1)
         else:
             tensors[node.name] = layer(node, [tensors[i] for i in node.inputs], hw)
     return tensors
@@ -66,10 +68,9 @@ def _direct(node: Node, x: np.ndarray, quant: Quant, hw: HwConfig) -> np.ndarray
     g = from_reduction(quant.u, weight.shape, quant.sub_row).astype(float)
     v = clamp(round_shift(x, quant.ev[0]), hw.v_bits).astype(float)
     cut = np.lib.stride_tricks.sliding_window_view(v, weight.shape[2:], (2, 3))[:, :, ::stride, ::stride]
-    if node.attrs["groups"] == 1:
-        n, c, oh, ow = cut.shape[:4]
-        flat = cut.transpose(0, 2, 3, 1, 4, 5).reshape(n * oh * ow, -1)
-        y = (flat @ g.reshape(len(g), -1).T).reshape(n, oh, ow, -1).transpose(0, 3, 1, 2)
-    else:
-        y = np.einsum("ncyxab,cab->ncyx", cut, g[:, 0])
+    groups, (n, _, oh, ow) = node.attrs["groups"], cut.shape[:4]
+    flat = cut.reshape(n, groups, -1, oh, ow, *weight.shape[2:]).transpose(1, 0, 3, 4, 2, 5, 6)
+    flat = flat.reshape(groups, n * oh * ow, -1)
+    y = flat @ g.reshape(groups, len(g) // groups, -1).transpose(0, 2, 1)  # [groups, pixels, K / groups]
+    y = y.reshape(groups, n, oh, ow, -1).transpose(1, 0, 4, 2, 3).reshape(n, -1, oh, ow)
     return y.astype(np.int64) << quant.em[0]

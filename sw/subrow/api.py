@@ -17,7 +17,7 @@ from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
 from subrow.passes.choose_tile import TileName
-from subrow.planning import with_tiles
+from subrow.planning import lowered, with_tiles
 from subrow.spec.errors import ConfigError, InputError, UnsupportedError
 from subrow.spec.hwconfig import HwConfig, load
 from subrow.spec.program import Program
@@ -104,7 +104,7 @@ def compressed(
                 "the model"
             )
         return graph
-    graph = with_tiles(verify(passes.lower_linear(graph), "lower_linear"), tile, config, pair, linear)
+    graph = with_tiles(lowered(graph, config), tile, config, pair, linear)
     if pair is not None:
         check_prunable(graph, pair, linear)
         report("prune", 0.05)

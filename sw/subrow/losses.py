@@ -90,13 +90,14 @@ def quant_losses(graph: Graph, hw: HwConfig, images: NDArray[Any]) -> list[Quant
     name = program.inputs[0].name
     tensors = [list(walk.layers({name: image.reshape(program.inputs[0].shape)})) for image in integers]
     rows = []
-    for number, info in enumerate(program.layers):
-        node = graph.node(info.name)
+    for node in (n for n in graph if n.op == "conv"):
         quant: Quant = node.attrs["quant"]
-        got = np.stack([t[number][: info.out_channels] for t in tensors]) * quant.out_scale
+        own = [i for i, info in enumerate(program.layers) if info.details.get("part_of", info.name) == node.name]
+        whole = [np.concatenate([t[i][: program.layers[i].out_channels] for i in own]) for t in tensors]
+        got = (np.stack(whole) * quant.out_scale).reshape(wanted[node.name].shape)
         rows.append(
-            QuantLoss(info.name, info.tile, density_text(node, hw), _weight_error(node, quant, hw),
-                      relative(got.reshape(wanted[info.name].shape), wanted[info.name]))
+            QuantLoss(node.name, node.attrs.get("tile", "direct"), density_text(node, hw),
+                      _weight_error(node, quant, hw), relative(got, wanted[node.name]))
         )
     return rows
 

@@ -18,13 +18,26 @@ def densities_of(graph: Graph, density: Density | None, linear: bool) -> dict[st
     return {} if density is None else {name: density for name in prunable(graph, density[1], linear)}
 
 
+def lowered(graph: Graph, hw: HwConfig) -> Graph:
+    """A captured Graph behind `lower_linear`, made to fit a HwConfig: means over maps that fit no buffer are those of
+    the means of rows, and what concats read fills whole channel blocks.
+    """
+    done = verify(passes.lower_linear(graph), "lower_linear")
+    means = {n.name for n in graph if passes.is_mean(graph, n)}
+    large = means & misfits(done, hw, {}).keys() if means else means
+    if large:
+        halves = verify(passes.split_means(graph, large), "split_means")
+        done = verify(passes.lower_linear(halves), "lower_linear")
+    return verify(passes.align_concats(done, hw.sub_row), "align_concats")
+
+
 def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool) -> Graph:
     """A Graph behind `lower_linear` with tiles chosen; `auto` asks the cycle model at the density to come."""
     tiles = None
     if tile == "auto":
         fused = passes.run(graph, passes.AFTER_COMPRESSION)
         try:
-            check(fused)
+            check(fused, hw.sub_row)
         except UnsupportedError:
             tiles = None  # nothing to choose for: `lower` says why there is no Program
         else:
@@ -41,10 +54,10 @@ def plan_network(
     Raises UnsupportedError for what the engine has no instruction for, and, at once, CapacityError for a layer that
     fits no buffer, unless `partial` leaves those out.
     """
-    graph = verify(passes.lower_linear(graph), "lower_linear")
+    graph = lowered(graph, hw)
     densities = densities_of(graph, density, linear)
     fused = passes.run(choose_tile(graph, tile), passes.AFTER_COMPRESSION)
-    check(fused)
+    check(fused, hw.sub_row)
     out = misfits(fused if tile != "auto" else passes.run(graph, passes.AFTER_COMPRESSION), hw, densities)
     if out and not partial:
         more = f"; {len(out) - 1} more layers fit no buffer" if len(out) > 1 else ""

@@ -69,19 +69,20 @@ def test_linear_pruned_and_deterministic() -> None:
 def test_arena_never_shares_live_tensors() -> None:
     model, images = network(16)
     graph = quantised(model, images, "tiny", calibration=images)
-    offsets, total = allocate(graph, 8)
+    slots, total = allocate(graph, 8)
     alive: dict[str, range] = {}
     for step, node in enumerate(graph):
         if node.op == "output":
             continue
         users = [i for i, n in enumerate(graph) if node.name in n.inputs]
         alive[node.name] = range(step, max(users) + 1)
-        span = range(offsets[node.name], offsets[node.name] + tensor_bytes(node.shape, 8))
+        span = range(slots[node.name].offset, slots[node.name].offset + tensor_bytes(node.shape, 8))
         assert span.start % 64 == 0 and span.stop <= total
         for other, life in alive.items():
             if other != node.name and step < life.stop:
                 size = tensor_bytes(graph.node(other).shape, 8)
-                assert span.stop <= offsets[other] or offsets[other] + size <= span.start
+                low = slots[other].offset
+                assert span.stop <= low or low + size <= span.start
 
 
 def test_capacity_error_names_everything() -> None:

@@ -12,7 +12,7 @@ from subrow import passes
 from subrow.compress.quantise import quantise
 from subrow.compress.srbs import prune
 from subrow.emit.lower import lower
-from subrow.emit.pack import pack_layer
+from subrow.emit.pack import density_of, pack_layer
 from subrow.emit.plan import choose_tiles, plan, shape_of
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
@@ -45,8 +45,9 @@ def test_plan_is_the_program_without_its_numbers(lowered: Graph, density: tuple[
         assert same == {k: getattr(real, k) for k in same}, node.name
     for node in quantised:
         if node.op == "conv":
-            own = densities_of(graph, density, False).get(node.name)
-            assert shape_of(node, HW, own) == pack_layer(node, HW).shape, node.name
+            assert density_of(node, HW) == densities_of(graph, density, False).get(node.name)
+            shape = shape_of(node, HW, density_of(node, HW))
+            assert pack_layer(node, shape, HW).size == shape.kgs * shape.chunk_bytes, node.name
 
 
 def test_tiles_depend_on_density(lowered: Graph) -> None:

@@ -39,8 +39,8 @@ def test_network(name: str) -> None:
     convs = [n for n in fused if n.op == "conv"]
     assert len(convs) == instructions and sum(len(n.inputs) == 2 for n in convs) == residuals
     if refused is None:
-        check(fused)
+        check(fused, 8)
     else:
         with pytest.raises(UnsupportedError) as caught:
-            check(fused)
+            check(fused, 8)
         assert refused in str(caught.value) and "Supported: convolutions" in str(caught.value)

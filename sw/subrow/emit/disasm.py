@@ -19,7 +19,8 @@ def disassemble(program: Program) -> str:
     ]
     for kind, tensors in (("input", program.inputs), ("output", program.outputs)):
         for t in tensors:
-            lines.append(f"{kind} {t.name} {'x'.join(map(str, t.shape))} scale {t.scale:.6g} at {t.offset:#x}")
+            rows = f", {t.row_bytes} bytes from row to row" if t.row_bytes else ""
+            lines.append(f"{kind} {t.name} {'x'.join(map(str, t.shape))} scale {t.scale:.6g} at {t.offset:#x}{rows}")
     for number, (info, code) in enumerate(zip(program.layers, program.decoded(), strict=True)):
         s, sub_row = info.density
         lines.append("")
@@ -54,7 +55,8 @@ def describe(program: Program) -> dict[str, Any]:
     """The Program as JSON values: memory map, inputs and outputs, layers, every instruction field by name.
 
     Offsets and sizes are bytes: those of instructions and weights from the program base, those of tensors from the
-    arena base. A tensor takes whole blocks of L channels. `weights.bytes` is None where the Program does not say.
+    arena base. A tensor takes whole blocks of L channels. Some channel blocks of a wider tensor have `row_bytes`, from
+    one row to the next, and `bytes` without what lies between. `weights.bytes` is None where the Program does not say.
     """
     codes = program.decoded()
     layers = [_layer(program, number, code) for number, code in enumerate(codes)]
@@ -74,16 +76,23 @@ def describe(program: Program) -> dict[str, Any]:
 
 def _layer(program: Program, number: int, code: isa.Instruction) -> dict[str, Any]:
     info: LayerInfo = program.layers[number]
-    residual = {"offset": code.res_offset, "bytes": code.res_row_bytes * code.conv_h} if code.residual else None
+    sub_row = info.density[1]
+    source = _place(code.in_offset, code.in_h, code.in_cb * code.in_w * sub_row, code.in_row_bytes)
+    target = _place(code.out_offset, code.out_h, code.out_cb * code.out_w * sub_row, code.out_row_bytes)
+    added = _place(code.res_offset, code.conv_h, code.out_cb * code.conv_w * sub_row, code.res_row_bytes)
     return {
         "name": info.name, "kind": info.kind, "tile": info.tile, "density": f"{info.density[0]}/{info.density[1]}",
         "macs": info.macs, "in_channels": info.in_channels, "out_channels": info.out_channels,
         "instruction_offset": number * isa.INSTRUCTION_BYTES,
         "weights": {"offset": code.weight_offset, "bytes": info.details.get("weight_bytes")},
-        "input": {"offset": code.in_offset, "bytes": code.in_row_bytes * code.in_h},
-        "residual": residual,
-        "output": {"offset": code.out_offset, "bytes": code.out_row_bytes * code.out_h},
+        "input": source, "residual": added if code.residual else None, "output": target,
     }  # fmt: skip
+
+
+def _place(offset: int, rows: int, used: int, row_bytes: int) -> dict[str, int]:
+    """Place of a tensor with so many bytes in each row; `row_bytes` only where there are others between its rows."""
+    place = {"offset": offset, "bytes": rows * used}
+    return place if row_bytes in (0, used) else place | {"row_bytes": row_bytes}
 
 
 def _tensors(program: Program, layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -91,6 +100,7 @@ def _tensors(program: Program, layers: list[dict[str, Any]]) -> list[dict[str, A
     sub_row = program.layers[0].density[1]
 
     def given(t: TensorInfo) -> dict[str, Any]:
-        return {"name": t.name, "offset": t.offset, "bytes": tensor_bytes(t.shape, sub_row)}
+        rows = t.shape[1]
+        return {"name": t.name, **_place(t.offset, rows, tensor_bytes(t.shape, sub_row) // rows, t.row_bytes)}
 
     return [*map(given, program.inputs), *({"name": i["name"], **i["output"]} for i in layers)]

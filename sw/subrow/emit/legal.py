@@ -6,23 +6,28 @@ from subrow.ir.graph import Graph, Node, pair
 from subrow.spec.errors import UnsupportedError
 
 SUPPORTED = (
-    "convolutions with stride 1 or 2 (the same in both directions) and one group, or one group for each of "
-    "equally many channels; behind one, in this order: addition, ReLU or ReLU6, 2x2 max pool with stride 2; "
-    "average pools without a border, or that count it"
+    "convolutions with stride 1 or 2 (the same in both directions); behind one, in this order: addition, ReLU or "
+    "ReLU6, 2x2 max pool with stride 2; average pools without a border, or that count it; concatenation of channels"
 )
 
 
-def check(graph: Graph) -> None:
-    """Raises one UnsupportedError that names every node that cannot become an instruction, why, and what can."""
-    refused = [f"node {n.name}, op {n.op}: {reason}" for n in graph if (reason := _reason(graph, n)) is not None]
+def check(graph: Graph, sub_row: int) -> None:
+    """Raises one UnsupportedError that names every node that cannot become an instruction, why, and what can.
+
+    sub_row: L, the channels of a block.
+    """
+    reasons = ((n, _reason(graph, n, sub_row)) for n in graph)
+    refused = [f"node {n.name}, op {n.op}: {reason}" for n, reason in reasons if reason is not None]
     if refused:
         raise UnsupportedError(f"network {graph.name}: {'; '.join(refused)}. Supported: {SUPPORTED}")
 
 
-def _reason(graph: Graph, node: Node) -> str | None:
+def _reason(graph: Graph, node: Node, sub_row: int) -> str | None:
     """Why the node cannot become an instruction; None when it can."""
     if node.op == "output":
         return None
+    if node.op == "concat":
+        return _concat_reason(graph, node, sub_row)
     if node.op == "input":
         return None if graph.consumers(node.name) else "nothing reads it; remove the input"
     if node.op == "conv":
@@ -33,15 +38,21 @@ def _reason(graph: Graph, node: Node) -> str | None:
     return "the engine has no instruction for it"
 
 
+def _concat_reason(graph: Graph, node: Node, sub_row: int) -> str | None:
+    for name in node.inputs[:-1]:
+        channels = graph.node(name).shape[0]
+        if channels % sub_row:
+            return (
+                f"input {name} has {channels} channels, and only the last may have another number than a multiple of "
+                f"L = {sub_row}; put it last, or give it more channels"
+            )
+    return None
+
+
 def _conv_reason(node: Node) -> str | None:
-    stride, groups, weight = pair(node.attrs["stride"]), node.attrs["groups"], node.params["weight"]
+    stride = pair(node.attrs["stride"])
     if stride not in ((1, 1), (2, 2)):
         return f"stride {stride}, the engine has 1 and 2"
-    if groups != 1 and not (groups == len(weight) and weight.shape[1] == 1):
-        return (
-            f"{groups} groups of {weight.shape[1]} to {len(weight) // groups} channels; "
-            "write it as one group with zeros between the groups"
-        )
     if node.attrs.get("act") == "leaky":
         return f"leaky ReLU with slope {node.attrs['slope']:g}; use ReLU"
     return None

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from subrow.emit.arena import allocate
+import numpy as np
+from numpy.typing import NDArray
+
+from subrow.emit.arena import Slot, allocate
 from subrow.emit.legal import check
-from subrow.emit.pack import PackedLayer, pack_layer
-from subrow.emit.plan import Place, layer_fields, place_of
+from subrow.emit.pack import density_of, pack_layer
+from subrow.emit.plan import layer, shape_of
 from subrow.ir.graph import Graph, Node, pads, pair
 from subrow.ir.shapes import window_shape
 from subrow.ir.weights import Quant, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import UnsupportedError
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.program import LayerInfo, Program, TensorInfo
+from subrow.spec.metadata import tensor_bytes
+from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 from subrow.spec.winograd import TileKind
 
 _WEIGHT_ALIGN = 64
@@ -26,32 +31,45 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
     Raises UnsupportedError for what the engine has no instruction for (emit/legal.py), and CapacityError when a layer
     fits no buffer, naming the layer, the value, the limit and a way out.
     """
-    check(graph)
+    check(graph, hw.sub_row)
     for node in graph:
         if node.op == "conv" and "quant" not in node.attrs:
             raise UnsupportedError(f"node {node.name} ({node.op}) is not quantised; run quantise first")
-    offsets, arena = allocate(graph, hw.sub_row)
-    convs = [n for n in graph if n.op == "conv"]
-    packed = [pack_layer(n, hw) for n in convs]
-    base = -(-len(convs) * isa.INSTRUCTION_BYTES // 4096) * 4096
-    starts, weights = [], 0
-    for p in packed:
-        starts.append(base + weights)
-        weights += -(-p.data.size // _WEIGHT_ALIGN) * _WEIGHT_ALIGN
-    image = np.zeros(weights, np.uint8)
-    for start, p in zip(starts, packed, strict=True):
-        image[start - base : start - base + p.data.size] = p.data
-    rows, infos = [], []
-    instruction: isa.Instruction | None = None
-    for i, (node, p) in enumerate(zip(convs, packed, strict=True)):
-        instruction = _instruction(graph, node, p, hw, place_of(node, offsets, i, starts[i]), instruction)
-        rows.append(np.frombuffer(instruction.encode(), np.uint8))
-        infos.append(_info(graph, node, p, instruction, hw))
+    slots, arena = allocate(graph, hw.sub_row)
+    emitted = list(_instructions(graph, hw, slots))
+    base = -(-len(emitted) * isa.INSTRUCTION_BYTES // PAGE) * PAGE
+    image = np.concatenate([e.weights for e in emitted])
+    placed = [isa.Instruction({**e.ins.values, "weight_offset": base + e.ins.weight_offset}) for e in emitted]
     return Program(
-        name=graph.name, hw_name=hw.name, hw_digest=hw.digest, instructions=np.stack(rows), weights=image,
-        arena_bytes=arena, inputs=tuple(_input(graph, n, offsets) for n in graph.inputs),
-        outputs=tuple(_output(graph, n, offsets) for n in graph.outputs), layers=tuple(infos),
+        name=graph.name, hw_name=hw.name, hw_digest=hw.digest,
+        instructions=np.stack([np.frombuffer(i.encode(), np.uint8) for i in placed]), weights=image, arena_bytes=arena,
+        inputs=tuple(_input(graph, n, slots) for n in graph.inputs),
+        outputs=tuple(_output(graph, n, slots, hw.sub_row) for n in graph.outputs),
+        layers=tuple(e.info for e in emitted),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Emitted:
+    """An instruction whose weight_offset counts from the first weight, its weights in whole alignments, what it is."""
+
+    ins: isa.Instruction
+    weights: NDArray[np.uint8]
+    info: LayerInfo
+
+
+def _instructions(graph: Graph, hw: HwConfig, slots: Mapping[str, Slot]) -> Iterator[_Emitted]:
+    before: isa.Instruction | None = None
+    index = offset = 0
+    for whole in (n for n in graph if n.op == "conv"):
+        density = density_of(whole, hw)
+        for node, planned in layer(graph, whole, hw, density, slots, before, index):
+            before = _numbered(node, planned, offset)
+            data = pack_layer(node, shape_of(node, hw, density), hw)
+            info = _info(graph, whole, node, before, data.size, hw)
+            data = np.pad(data, (0, -data.size % _WEIGHT_ALIGN))
+            yield _Emitted(before, data, info)
+            index, offset = index + 1, offset + data.size
 
 
 def _shape3(node: Node) -> tuple[int, int, int]:
@@ -59,9 +77,9 @@ def _shape3(node: Node) -> tuple[int, int, int]:
     return c, h, w
 
 
-def _input(graph: Graph, node: Node, offsets: dict[str, int]) -> TensorInfo:
+def _input(graph: Graph, node: Node, slots: Mapping[str, Slot]) -> TensorInfo:
     reader = next(n for n in graph.consumers(node.name) if n.op == "conv")
-    return TensorInfo(node.name, _shape3(node), _scale_of(reader, node.name), offsets[node.name])
+    return TensorInfo(node.name, _shape3(node), _scale_of(reader, node.name), slots[node.name].offset)
 
 
 def _scale_of(reader: Node, name: str) -> float:
@@ -71,18 +89,27 @@ def _scale_of(reader: Node, name: str) -> float:
     return float(reader.attrs["quant"].in_scale)
 
 
-def _output(graph: Graph, node: Node, offsets: dict[str, int]) -> TensorInfo:
+def _output(graph: Graph, node: Node, slots: Mapping[str, Slot], sub_row: int) -> TensorInfo:
     source = graph.node(node.inputs[0])
-    return TensorInfo(node.name, _shape3(source), float(source.attrs["quant"].out_scale), offsets[source.name])
+    slot, own = slots[source.name], tensor_bytes(source.shape, sub_row) // source.shape[1]
+    row_bytes = 0 if slot.row_bytes == own else slot.row_bytes
+    return TensorInfo(node.name, _shape3(source), _written_scale(graph, source), slot.offset, row_bytes)
 
 
-def _instruction(
-    graph: Graph, node: Node, p: PackedLayer, hw: HwConfig, place: Place, before: isa.Instruction | None
-) -> isa.Instruction:
+def _written_scale(graph: Graph, node: Node) -> float:
+    """The scale of a tensor that layers write; the parts of a concat share one."""
+    while node.op == "concat":
+        node = graph.node(node.inputs[0])
+    return float(node.attrs["quant"].out_scale)
+
+
+def _numbered(node: Node, planned: isa.Instruction, weights: int) -> isa.Instruction:
+    """The instruction with what quantisation decides, and its weights' place behind the first one."""
     quant: Quant = node.attrs["quant"]
     direct = tile_kind(node) is TileKind.DIRECT
-    return isa.Instruction(layer_fields(graph, node, p.shape, hw, place, before) | {
-        "act_min": quant.act_min, "act_max": quant.act_max, "res_mult": quant.res_mult, "res_shift": quant.res_shift,
+    return isa.Instruction({
+        **planned.values, "weight_offset": weights, "act_min": quant.act_min, "act_max": quant.act_max,
+        "res_mult": quant.res_mult, "res_shift": quant.res_shift,
         "ev": _taps(quant.ev, direct), "em": _taps(quant.em, direct),
     })  # fmt: skip
 
@@ -92,19 +119,22 @@ def _taps(exponents: tuple[int, ...], direct: bool) -> tuple[int, ...]:
     return exponents * 4 if direct else exponents
 
 
-def _info(graph: Graph, node: Node, p: PackedLayer, i: isa.Instruction, hw: HwConfig) -> LayerInfo:
+def _info(graph: Graph, whole: Node, node: Node, i: isa.Instruction, size: int, hw: HwConfig) -> LayerInfo:
+    """Description of an instruction with so many weight bytes that computes `node`, a part of `whole` or all of it."""
     k, c, kh, kw = node.params["weight"].shape
-    stride, (_, in_h, in_w) = pair(node.attrs["stride"]), graph.node(node.inputs[0]).shape
+    groups, (_, in_h, in_w) = node.attrs["groups"], graph.node(node.inputs[0]).shape
+    stride = pair(node.attrs["stride"])
     full = window_shape((in_h, in_w), (kh, kw), stride, pads(node))
-    kind = "linear" if node.attrs.get("linear") else "conv" if node.attrs["groups"] == 1 else "channelwise"
+    channelwise = groups > 1 and (k, c) == (groups, 1)
+    kind = "linear" if node.attrs.get("linear") else "channelwise" if channelwise else "conv"
     details = {
         "kernel": [kh, kw], "stride": stride[0], "pool": bool(i.pool), "relu": "act" in node.attrs,
-        "residual": bool(i.residual), "groups": node.attrs["groups"], "input": list(graph.node(node.inputs[0]).shape),
-        "output": list(node.shape), "weight_bytes": int(p.data.size), "blocks": [i.blocks_y, i.blocks_x],
+        "residual": bool(i.residual), "groups": groups, "input": [c * groups, in_h, in_w],
+        "output": list(node.shape), "weight_bytes": size, "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip
-    in_channels = c * node.attrs["groups"]
-    density = (p.shape.sub_s, hw.sub_row) if not p.shape.implicit_index else (hw.sub_row, hw.sub_row)
     return LayerInfo(
-        name=node.name, kind=kind, tile=node.attrs.get("tile", "direct"), density=density,
-        macs=int(full[0] * full[1] * k * c * kh * kw), in_channels=in_channels, out_channels=k, details=details,
+        name=node.name, kind=kind, tile=node.attrs.get("tile", "direct"),
+        density=(hw.sub_row if i.implicit_index else i.sub_s, hw.sub_row),
+        macs=int(full[0] * full[1] * k * c * kh * kw), in_channels=c * groups, out_channels=k,
+        details=details if node is whole else details | {"part_of": whole.name},
     )  # fmt: skip

@@ -2,88 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subrow.emit.plan import LayerShape
+from subrow.emit.plan import Density, LayerShape
 from subrow.ir.graph import Node
-from subrow.ir.weights import Quant, mask_of, split_sub_rows, tile_kind
+from subrow.ir.weights import Quant, from_reduction, mask_of, split_sub_rows, tile_kind
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TAP_LANES, TileKind
 
 
-@dataclass(frozen=True)
-class PackedLayer:
-    """A layer's chunks and the sizes that describe them."""
-
-    data: NDArray[np.uint8]
-    shape: LayerShape
-
-
-def pack_layer(node: Node, hw: HwConfig) -> PackedLayer:
-    """All chunks of a quantised conv node."""
-    quant: Quant = node.attrs["quant"]
-    k = len(quant.bias)
-    kgs = -(-k // hw.channels)
-    if node.attrs["groups"] > 1:
-        values, index, kstep, v_words = _grouped(node, quant, hw)
-        sub_s, implicit = 1, False
-    else:
-        values, index, sub_s, implicit = _sub_rows(node, quant, hw)
-        kstep, v_words = 0, values.shape[2]
-    taps, _, red_words = values.shape[:3]
-    chunks = []
-    words = 0
-    for kg in range(kgs):
-        part = slice(kg * hw.channels, (kg + 1) * hw.channels)
-        v, i = (_to_words(_pad_channels(a[:, part], hw.channels), taps) for a in (values, index))
-        words = len(v)
-        chunks += [_params(quant, part, hw), _words(v, None if implicit else i, hw)]
-    data = np.concatenate(chunks)
-    shape = LayerShape(kgs, sub_s, red_words, v_words, kstep, words, data.size // kgs, implicit)
-    return PackedLayer(data, shape)
-
-
-def _sub_rows(
-    node: Node, quant: Quant, hw: HwConfig
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
-    """(values, indices) [taps, K, words, s] with the kept weights first, s, and whether indices are implied."""
-    _, c, kh, kw = node.params["weight"].shape
-    area = kh * kw if tile_kind(node) is TileKind.DIRECT else 1
-    rows = split_sub_rows(quant.u, c, area, hw.sub_row)
-    dense = min(hw.sub_row, c)
+def density_of(node: Node, hw: HwConfig) -> Density | None:
+    """(most weights that a sub-row keeps, L) of a pruned conv node, None for a dense one."""
     mask = mask_of(node, hw.sub_row)
     if mask is None:
-        keep, s = None, dense
-    else:
-        keep = split_sub_rows(mask, c, area, hw.sub_row)
-        s = max(1, int(keep.sum(axis=-1).max()))
-    if keep is None or s >= dense:
-        values = rows[..., :dense]
-        return values, np.broadcast_to(np.arange(dense), values.shape), dense, True
-    index = np.argsort(~keep, axis=-1, kind="stable")[..., :s]
+        return None
+    return max(1, int(_sub_rows(node, mask, hw).sum(axis=-1).max())), hw.sub_row
+
+
+def pack_layer(node: Node, shape: LayerShape, hw: HwConfig) -> NDArray[np.uint8]:
+    """All chunks of a quantised conv node, whose `shape_of` this is."""
+    quant: Quant = node.attrs["quant"]
+    values, index = _grouped(node, quant, shape, hw) if node.attrs["groups"] > 1 else _plain(node, quant, shape, hw)
+    taps = len(values)
+    chunks = []
+    for kg in range(shape.kgs):
+        part = slice(kg * hw.channels, (kg + 1) * hw.channels)
+        v, i = (_to_words(_pad_channels(a[:, part], hw.channels), taps) for a in (values, index))
+        chunks += [_params(quant, part, hw), _words(v, None if shape.implicit_index else i, hw)]
+    return np.concatenate(chunks)
+
+
+def _sub_rows(node: Node, array: NDArray[Any], hw: HwConfig) -> NDArray[Any]:
+    """[taps, K, words, L] of an array in the layout of a node's weights."""
+    _, c, kh, kw = node.params["weight"].shape
+    return split_sub_rows(array, c, kh * kw if tile_kind(node) is TileKind.DIRECT else 1, hw.sub_row)
+
+
+def _plain(
+    node: Node, quant: Quant, shape: LayerShape, hw: HwConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(values, indices) [taps, K, words, s] of a layer with one group, the kept weights first."""
+    rows, mask = _sub_rows(node, quant.u, hw), mask_of(node, hw.sub_row)
+    if mask is None or shape.implicit_index:
+        values = rows[..., : shape.sub_s]
+        return values, np.broadcast_to(np.arange(shape.sub_s), values.shape)
+    keep = _sub_rows(node, mask, hw)
+    index = np.argsort(~keep, axis=-1, kind="stable")[..., : shape.sub_s]
     kept = np.take_along_axis(keep, index, axis=-1)
     values = np.where(kept, np.take_along_axis(rows, index, axis=-1), 0)
-    return values, np.where(kept, index, 0), s, False
+    return values, np.where(kept, index, 0)
 
 
-def _grouped(node: Node, quant: Quant, hw: HwConfig) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int]:
-    """(values, indices) [1, K, words, 1], v_kstep and v_words of a layer with one group for each channel.
+def _grouped(
+    node: Node, quant: Quant, shape: LayerShape, hw: HwConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(values, indices) [1, K, words, s] of a layer of several groups: a sub-row holds the channels of one group.
 
-    Where the channel blocks divide into whole groups of Pk, a group reads only its own blocks; else all of them.
+    An output channel group reads the words from kg * v_kstep on. The other groups' channels in them get no steps, or
+    zeros where every step has its own channel (implicit indices).
     """
-    k, _, kh, kw = node.params["weight"].shape
-    area, in_cb = kh * kw, -(-k // hw.sub_row)
-    own = in_cb % hw.channel_blocks == 0
-    blocks = hw.channel_blocks if own else in_cb
-    channel = np.arange(k)
-    block = channel // hw.sub_row % blocks
-    values = np.zeros((1, k, blocks, area, 1), np.int64)
-    values[0, channel, block, :, 0] = quant.u[0]
-    index = np.broadcast_to((channel % hw.sub_row)[np.newaxis, :, np.newaxis, np.newaxis], (1, k, blocks * area, 1))
-    return values.reshape(1, k, blocks * area, 1), index, blocks * area if own else 0, in_cb * area
+    k, inputs, kh, kw = node.params["weight"].shape
+    area, sub_row = kh * kw, hw.sub_row
+    weight = from_reduction(quant.u, node.params["weight"].shape, sub_row).reshape(k, inputs, area)
+    out = np.arange(k)[:, np.newaxis]
+    channel = out // (k // node.attrs["groups"]) * inputs + np.arange(inputs)  # [K, inputs]: read by each output
+    block = channel // sub_row - out // hw.channels * (shape.v_kstep // area)
+    lane = channel % sub_row
+    step = lane if shape.implicit_index else np.minimum(lane, np.arange(inputs))  # place among the group's channels
+    values, index = np.zeros((2, k, shape.red_words // area, area, shape.sub_s), np.int64)
+    values[out, block, :, step] = weight
+    index[out, block, :, step] = lane[..., np.newaxis]
+    size = 1, k, shape.red_words, shape.sub_s
+    return values.reshape(size), index.reshape(size)
 
 
 def _pad_channels(array: NDArray[np.int64], channels: int) -> NDArray[np.int64]:

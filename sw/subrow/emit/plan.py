@@ -6,10 +6,12 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
-from subrow.emit.arena import allocate
-from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders
+from subrow.emit.arena import Slot, allocate
+from subrow.emit.slices import Part, own_blocks, part_sizes, parts
+from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders, rough_cycles
 from subrow.ir.graph import Graph, Node, pads, pair
 from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
@@ -20,6 +22,7 @@ from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
 Density = tuple[int, int]
 Planned = tuple[Node, isa.Instruction]
+_COMPARED = 3  # part sizes of a layer, those with the least rough cost, that the cycle model compares
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Place:
-    """Byte offsets of a layer's tensors in the arena, and of its weights in the Program; its index."""
+    """Byte offsets of a layer's tensors in the arena, bytes from row to row (0: rows without gaps), its index."""
 
     input: int = 0
     output: int = 0
     residual: int = 0
-    weights: int = 0
+    in_row: int = 0
+    out_row: int = 0
+    res_row: int = 0
     index: int = 0
 
 
@@ -52,15 +57,13 @@ def shape_of(node: Node, hw: HwConfig, density: Density | None = None) -> LayerS
     k, c, kh, kw = node.params["weight"].shape
     direct = tile_kind(node) is TileKind.DIRECT
     area, kstep = kh * kw if direct else 1, 0
+    v_words = red_words = -(-c * node.attrs["groups"] // hw.sub_row) * area
+    dense = min(hw.sub_row, c)
     if node.attrs["groups"] > 1:
-        in_cb = -(-k // hw.sub_row)
-        v_words, s, implicit = in_cb * area, 1, False
-        own = in_cb % hw.channel_blocks == 0
-        red_words = hw.channel_blocks * area if own else v_words
-        kstep = red_words if own else 0
+        s, implicit = dense, dense == hw.sub_row
+        own = own_blocks(node, hw) * area
+        red_words, kstep = own, own if own < v_words else 0
     else:
-        v_words = red_words = -(-c // hw.sub_row) * area
-        dense = min(hw.sub_row, c)
         s = dense if density is None else _steps(density, hw.sub_row)
         implicit = s >= dense
         s = min(s, dense)
@@ -78,9 +81,10 @@ def _steps(density: Density, sub_row: int) -> int:
 def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     """What tiling needs of a fused conv node."""
     t = tile(tile_kind(node))
-    c, in_h, in_w = graph.node(node.inputs[0]).shape
+    _, in_h, in_w = graph.node(node.inputs[0]).shape
     out_h, out_w = node.shape[1], node.shape[2]
-    kernel, stride = node.params["weight"].shape[2:], pair(node.attrs["stride"])[0]
+    _, c, *kernel = node.params["weight"].shape
+    stride, in_cb = pair(node.attrs["stride"])[0], -(-c * node.attrs["groups"] // hw.sub_row)
     top, left, bottom, right = pads(node)
     conv_h = (in_h + top + bottom - kernel[0]) // stride + 1
     conv_w = (in_w + left + right - kernel[1]) // stride + 1
@@ -88,7 +92,7 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     if pool:  # rows and columns that the pool drops are not computed; a residual's columns fix its addresses
         conv_h, conv_w = 2 * out_h, conv_w if residual else 2 * out_w
     return Geometry(
-        name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=-(-c // hw.sub_row), conv_h=conv_h, conv_w=conv_w,
+        name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=in_cb, conv_h=conv_h, conv_w=conv_w,
         out_h=out_h, out_w=out_w, kernel=(kernel[0], kernel[1]), stride=stride, pad_top=top, pad_left=left, pool=pool,
         residual=residual, v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs,
         pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, chunk_words=p.chunk_words, resident=False,
@@ -166,36 +170,106 @@ def _fields(g: Geometry, blocks: Blocks, p: LayerShape, out_cb: int, hw: HwConfi
         "resident": int(resident), "residual": int(g.residual), "pool": int(g.pool),
         "stride": g.stride, "sub_s": p.sub_s, "layer_id": place.index, "in_offset": place.input,
         "out_offset": place.output, "res_offset": place.residual,
-        "weight_offset": place.weights, "in_h": g.in_h, "in_w": g.in_w, "in_cb": g.in_cb, "conv_h": g.conv_h,
+        "weight_offset": 0, "in_h": g.in_h, "in_w": g.in_w, "in_cb": g.in_cb, "conv_h": g.conv_h,
         "conv_w": g.conv_w, "out_h": g.out_h, "out_w": g.out_w, "out_cb": out_cb, "kgs": p.kgs,
         "pass_kgs": g.pass_kgs if resident else p.kgs,
         "kernel_h": g.kernel[0] if direct else 1, "kernel_w": g.kernel[1] if direct else 1, "pad_top": g.pad_top,
         "pad_left": g.pad_left, "in_row_words": g.in_cb * g.in_w,
-        "in_row_bytes": g.in_cb * g.in_w * hw.sub_row,
-        "out_row_bytes": out_cb * g.out_w * hw.sub_row,
-        "res_row_bytes": out_cb * g.conv_w * hw.sub_row if g.residual else 0, "v_words": p.v_words,
+        "in_row_bytes": place.in_row or g.in_cb * g.in_w * hw.sub_row,
+        "out_row_bytes": place.out_row or out_cb * g.out_w * hw.sub_row,
+        "res_row_bytes": place.res_row or (out_cb * g.conv_w * hw.sub_row if g.residual else 0), "v_words": p.v_words,
         "red_words": p.red_words, "v_kstep": p.v_kstep, "chunk_words": p.chunk_words, "block_th": blocks.th,
         "block_tw": blocks.tw, "blocks_y": blocks.ny, "blocks_x": blocks.nx, "q_count": blocks.q_count,
     }  # fmt: skip
 
 
-def place_of(node: Node, offsets: Mapping[str, int], index: int, weights: int) -> Place:
-    """A fused conv node's tensors in the arena."""
-    residual = offsets[node.inputs[1]] if len(node.inputs) == 2 else 0
-    return Place(offsets[node.inputs[0]], offsets[node.name], residual, weights, index)
+def _place(part: Part, slots: Mapping[str, Slot], index: int) -> Place:
+    """Where a part of a fused conv node finds its tensors in the arena."""
+    source, *residual = (slots[name] for name in part.node.inputs)
+    target = slots[part.output]
+    place = Place(
+        input=source.at(part.source), output=target.at(part.target), in_row=source.row_bytes, out_row=target.row_bytes,
+        index=index,
+    )  # fmt: skip
+    if residual:
+        place = replace(place, residual=residual[0].at(part.target), res_row=residual[0].row_bytes)
+    return place
+
+
+def layer(
+    graph: Graph, node: Node, hw: HwConfig, density: Density | None, slots: Mapping[str, Slot] | None,
+    before: isa.Instruction | None, index: int = 0,
+) -> list[Planned]:  # fmt: skip
+    """A fused conv node's instructions, the first behind `before`: as many parts as take the fewest estimated cycles.
+
+    A layer with one group is one part. Offsets of weights are 0, those of tensors too without `slots`. Raises
+    CapacityError, naming the smallest part, when not even that fits the buffers.
+    """
+    sizes = part_sizes(node, hw)
+    if len(sizes) > 1:
+        sizes = _cheapest(graph, node, sizes, hw)
+    found = [_chained(graph, parts(node, n, hw.sub_row), hw, density, slots, before, index) for n in sizes]
+    return found[0] if len(found) == 1 else min(found, key=lambda f: _cycles_of([i for _, i in f], hw, before))
+
+
+def _cheapest(graph: Graph, node: Node, sizes: list[int], hw: HwConfig) -> list[int]:
+    """The part sizes with the least rough cost, those for the cycle model to compare; the smallest when none fits."""
+    costs = []
+    for groups in sizes:
+        cost = 0.0
+        for part in parts(node, groups, hw.sub_row):
+            p = shape_of(part.node, hw)
+            cost += _rough_cycles(replace(geometry(graph, part.node, p, hw), name=""), p.v_kstep != 0, hw)
+        costs.append((cost, groups))
+    fits = sorted(c for c in costs if c[0] < math.inf)
+    return [groups for _, groups in fits[:_COMPARED]] or sizes[-1:]
+
+
+@lru_cache(maxsize=4096)
+def _rough_cycles(g: Geometry, grouped: bool, hw: HwConfig) -> float:
+    """Rough cost of a part of this shape; infinite when it fits no buffer. The parts of a layer are much alike."""
+    return math.inf if g.chunk_words > hw.weight_words else rough_cycles(loop_orders(g, hw, grouped), hw)
+
+
+def _chained(
+    graph: Graph, cut: list[Part], hw: HwConfig, density: Density | None, slots: Mapping[str, Slot] | None,
+    before: isa.Instruction | None, index: int,
+) -> list[Planned]:  # fmt: skip
+    """The instructions of a layer's parts, one behind the other."""
+    result: list[Planned] = []
+    for part in cut:
+        place = Place(index=index) if slots is None else _place(part, slots, index)
+        values = layer_fields(graph, part.node, shape_of(part.node, hw, density), hw, place, before)
+        before = isa.Instruction(values)
+        result.append((part.node, before))
+        index += 1
+    return result
+
+
+def _cycles_of(instructions: list[isa.Instruction], hw: HwConfig, before: isa.Instruction | None) -> float:
+    """Estimated cycles of some instructions, each behind the one before it."""
+    chain = [_context(before), *(_context(i) for i in instructions)]
+    return sum(_cycles_behind(first, then, hw) for first, then in pairwise(chain))
+
+
+@lru_cache(maxsize=4096)
+def _cycles_behind(before: bytes, then: bytes, hw: HwConfig) -> float:
+    """Estimated cycles of an instruction behind another; both as `_context` writes them."""
+    ins = isa.decode(then)
+    cycles = quick_cycles(ins, hw, head_start(isa.decode(before), ins, hw) if before else 0)
+    assert cycles is not None  # without a bound
+    return cycles
 
 
 def plan(
     graph: Graph, hw: HwConfig, densities: Mapping[str, Density], left_out: Collection[str] = ()
 ) -> list[Planned]:
-    """Each conv node of a fused Graph, but those left out, with its instruction; dense without a density s of L."""
-    offsets, _ = allocate(graph, hw.sub_row)
+    """The instructions of every conv node of a fused Graph, but those left out; dense without a density s of L."""
+    slots, _ = allocate(graph, hw.sub_row)
     result: list[Planned] = []
-    for i, node in enumerate(n for n in graph if n.op == "conv" and n.name not in left_out):
-        shape = shape_of(node, hw, densities.get(node.name))
+    for node in (n for n in graph if n.op == "conv" and n.name not in left_out):
         before = result[-1][1] if result else None
-        values = layer_fields(graph, node, shape, hw, place_of(node, offsets, i, 0), before)
-        result.append((node, isa.Instruction(values)))
+        result += layer(graph, node, hw, densities.get(node.name), slots, before, len(result))
     return result
 
 
@@ -207,7 +281,8 @@ def misfits(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> dic
         for name in ("f4", "f2") if free else (node.attrs.get("tile", "direct"),):
             tried = node.with_attrs(tile=name)
             try:
-                fitting(graph, tried, shape_of(tried, hw, densities.get(node.name)), hw)
+                smallest = parts(tried, part_sizes(tried, hw)[-1], hw.sub_row)[0].node
+                fitting(graph, smallest, shape_of(smallest, hw, densities.get(node.name)), hw)
             except CapacityError as error:
                 result[node.name] = str(error)
             else:
@@ -245,13 +320,15 @@ def _chain(
         before = instructions[-1] if instructions else None
         for name in names if has_choice(node) else (node.attrs.get("tile", "direct"),):
             try:
-                found.append(_behind(graph, node.with_attrs(tile=name), hw, densities.get(node.name), before))
+                planned = layer(graph, node.with_attrs(tile=name), hw, densities.get(node.name), None, before)
             except CapacityError:
                 continue
+            behind = [ins for _, ins in planned]
+            found.append((_cycles_of(behind, hw, before), name, behind))
         complete &= bool(found)
         if found:
-            _, name, ins = min(found, key=lambda f: f[0])
-            instructions.append(ins)
+            _, name, behind = min(found, key=lambda f: f[0])
+            instructions += behind
         if has_choice(node):
             chosen[node.name] = name if found else names[0]
     return chosen, instructions if complete else None
@@ -260,14 +337,3 @@ def _chain(
 def has_choice(node: Node) -> bool:
     """Whether a conv node may run in the Winograd domain and has no weights of one yet."""
     return may_be_winograd(node) and "u" not in node.params
-
-
-def _behind(
-    graph: Graph, node: Node, hw: HwConfig, density: Density | None, before: isa.Instruction | None
-) -> tuple[float, str, isa.Instruction]:
-    """(cycles of the layer behind the one before it, its tile, its instruction)."""
-    values = layer_fields(graph, node, shape_of(node, hw, density), hw, Place(), before)
-    ins = isa.Instruction(values)
-    cycles = quick_cycles(ins, hw, 0 if before is None else head_start(before, ins, hw))
-    assert cycles is not None  # without a bound
-    return cycles, node.attrs.get("tile", "direct"), ins

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -98,6 +99,11 @@ def choose(orders: Sequence[Geometry], hw: HwConfig, cycles: Cycles | None = Non
         if count is not None and (least is None or count < least):
             best, least = (g, blocks), count
     return best
+
+
+def rough_cycles(orders: Sequence[Geometry], hw: HwConfig) -> float:
+    """The least rough cost of a layer in any of the orders and cuts, infinite when even one tile does not fit."""
+    return min((cost for g in orders for cost, _, _ in _candidates(g, hw)), default=math.inf)
 
 
 def any_block(g: Geometry, hw: HwConfig) -> bool:

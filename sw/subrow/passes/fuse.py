@@ -15,18 +15,43 @@ _BEFORE = ("flatten", "linear", "global_avg_pool", "batch_norm")
 
 
 def fuse(graph: Graph) -> Graph:
-    """Only input, conv and output nodes remain, and what no convolution takes: other pools, upsample and concat.
+    """Only input, conv, concat and output nodes remain, and what no convolution takes: other pools and upsample.
 
     A fused node keeps the convolution's name and stands where the last operator that it took stood; its residual is
     its second input. An activation, addition or 2x2 pool without a convolution before it, and an output that would read
-    an input, get a channel-wise 1x1 convolution with weight 1 of their own.
+    an input, get a channel-wise 1x1 convolution with weight 1 of their own. So does what a concat reads where it cannot
+    be written into its place there: a network input, or what another concat reads.
     """
     early = next((n for n in graph if n.op in _BEFORE), None)
     if early is not None:
         raise UnsupportedError(f"node {early.name}, op {early.op}: run lower_linear and fold_batchnorm before fuse")
-    graph = _absorb_all(graph)
+    graph = _copied(_nested(_absorb_all(graph)))
     while rest := next((n for n in graph if n.op not in _STAY or _pools_quads(n) or _bare_output(graph, n)), None):
-        graph = _absorb_all(_with_identity(graph, rest))
+        graph = _absorb_all(_with_identity(graph, rest, 0, f"{rest.name}_identity"))
+    return graph
+
+
+def _nested(graph: Graph) -> Graph:
+    """A concat that begins with all that one before it reads reads that one in their place."""
+    before: list[Node] = []
+    changed: dict[str, Node] = {}
+    for node in (n for n in graph if n.op == "concat"):
+        parts = [n for n in before if node.inputs[: len(n.inputs)] == n.inputs]
+        if parts:
+            first = max(parts, key=lambda n: len(n.inputs))
+            changed[node.name] = node.evolve(inputs=(first.name, *node.inputs[len(first.inputs) :]))
+        before.append(node)
+    return graph.replace(changed)
+
+
+def _copied(graph: Graph) -> Graph:
+    """Every tensor that a concat reads is a layer's, and is read by no other concat."""
+    taken = {n.name for n in graph.inputs}
+    for name in [n.name for n in graph if n.op == "concat"]:
+        for position, source in enumerate(graph.node(name).inputs):
+            if source in taken:
+                graph = _with_identity(graph, graph.node(name), position, f"{name}_identity{position}")
+            taken.add(source)
     return graph
 
 
@@ -41,13 +66,12 @@ def _bare_output(graph: Graph, node: Node) -> bool:
     return node.op == "output" and graph.node(node.inputs[0]).op == "input"
 
 
-def _with_identity(graph: Graph, node: Node) -> Graph:
-    """A channel-wise convolution of weight 1 in front of the node's first input."""
-    source = graph.node(node.inputs[0])
-    name = f"{node.name}_identity"
+def _with_identity(graph: Graph, node: Node, position: int, name: str) -> Graph:
+    """A channel-wise convolution of weight 1 in front of one of the node's inputs."""
+    source = graph.node(node.inputs[position])
     identity = channelwise(name, source.name, source.shape, np.ones(source.shape[0])).with_attrs(tile="direct")
     at = graph.nodes.index(node)
-    moved = node.evolve(inputs=(name, *node.inputs[1:]))
+    moved = node.evolve(inputs=(*node.inputs[:position], name, *node.inputs[position + 1 :]))
     return Graph(graph.name, (*graph.nodes[:at], identity, moved, *graph.nodes[at + 1 :]))
 
 

@@ -45,8 +45,9 @@ def _lowered(node: Node, inputs: list[Shape]) -> Node:
         c, h, w = inputs[0]
         return _mean(node, (h, w), {**_WHOLE_MAP, "groups": c})
     if node.op == "avg_pool" and (node.attrs["count_include_pad"] or not any(pads(node))):
-        attrs = {"stride": node.attrs["stride"], "pad": pads(node), "groups": inputs[0][0]}
-        return _mean(node, pair(node.attrs["kernel"]), attrs)
+        kernel = pair(node.attrs["kernel"])
+        stride = 1 if kernel == inputs[0][1:] else node.attrs["stride"]  # a window as large as the map takes no step
+        return _mean(node, kernel, {"stride": stride, "pad": pads(node), "groups": inputs[0][0]})
     return node if len(node.shape) == 3 else _flat(node, inputs)
 
 
