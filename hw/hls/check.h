@@ -99,7 +99,7 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   if (ins.tile > kF4) return kBadTile;
   const bool direct = ins.tile == kDirect;
   if (ins.stride < 1 || ins.stride > 2) return kBadStride;
-  if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1)) return kBadStride;
+  if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1 || ins.max_window)) return kBadStride;
   if (ins.sub_s < 1 || ins.sub_s > static_cast<uint32_t>(kSubRow)) return kBadSubS;
   const uint32_t sizes[] = {ins.in_h,      ins.in_w,     ins.in_cb,    ins.conv_h,   ins.conv_w,   ins.out_h,
                             ins.out_w,     ins.out_cb,   ins.kgs,      ins.pass_kgs, ins.kernel_h, ins.kernel_w,
@@ -119,7 +119,8 @@ inline CheckCode check_reduction(const Instr& ins) {
   if (ins.kgs != static_cast<uint32_t>(ceil_div(ins.out_cb, kBlocksOut))) return kBadGroups;
   if (ins.pass_kgs > ins.kgs) return kBadPass;
   if (ins.pass_kgs < ins.kgs && (!ins.resident || ins.v_kstep != 0)) return kBadPass;
-  if (ins.v_words != product(ins.in_cb, ins.kernel_h, ins.kernel_w)) return kBadReduction;
+  const uint64_t area = ins.max_window ? 1 : product(ins.kernel_h, ins.kernel_w);
+  if (ins.v_words != product(ins.in_cb, area)) return kBadReduction;
   if (ins.v_kstep != 0 && ins.v_kstep != ins.red_words) return kBadReduction;
   if (product(ins.kgs - 1, ins.v_kstep) + ins.red_words > ins.v_words) return kBadReduction;
   const uint64_t steps = product(ins.red_words, ins.sub_s);

@@ -38,7 +38,7 @@ def layer(hw: HwConfig, h: int, w: int, c: int, k: int, *, tile_kind: int = F4, 
     last_h, last_w = rows - (by - 1) * th, columns - (bx - 1) * tw
     in_cb, out_cb, kgs = -(-c // L), -(-k // L), -(-k // hw.channels)
     factor = 2 if fields.get("pool") else 1
-    v_words = in_cb * window[0] * window[1]
+    v_words = in_cb * (1 if fields.get("max_window") else window[0] * window[1])
     red_words = v_words // kgs if grouped else v_words
     steps = red_words * sub_s
     pass_kgs = kgs if grouped or not fields.get("resident") else min(int(str(fields.pop("pass_kgs", kgs))), kgs)
@@ -164,6 +164,9 @@ def directed(hw: HwConfig) -> dict[str, Instruction]:
         "direct_1x1": layer(hw, 7, 6, 3 * L, Pk + 1, tile_kind=D, block=(4, 2), implicit_index=1, sub_s=L),
         "direct_1x1_s2": layer(hw, 9, 9, 2 * L, Pk, tile_kind=D, stride=2, block=(2, 3), residual=1, sub_s=3),
         "direct_pool": layer(hw, 9, 9, L, Pk + 1, tile_kind=D, block=(2, 2), pool=1, sub_s=1),
+        "max_3x3_s2": layer(hw, 11, 14, 2 * L, Pk, tile_kind=D, kernel=(3, 3), stride=2, block=(2, 2), max_window=1),
+        "max_grouped": layer(hw, 8, 9, 3 * L, 3 * Pk, tile_kind=D, kernel=(3, 3), grouped=True, sub_s=1, max_window=1),
+        "max_2x2": layer(hw, 9, 8, L - 1, Pk + 1, tile_kind=D, kernel=(2, 2), pad=0, block=(3, 2), max_window=1),
         "grouped": layer(hw, 6, 6, 3 * L, 3 * Pk, tile_kind=D, kernel=(3, 3), grouped=True),
         "linear": layer(hw, 1, 1, 12 * L, 2 * Pk + 1, tile_kind=D, sub_s=4 if L > 4 else 3),
         "pixel": layer(hw, 1, 1, 1, 1, tile_kind=D, sub_s=1, resident=1),
@@ -186,7 +189,7 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
         chosen: dict[str, Any] = dict(
             pass_kgs=rand.randint(1, 3), pool=pool, residual=rand.randint(0, 1), resident=rand.randint(0, 1),
             implicit_index=implicit, layer_id=rand.randrange(1 << 15), ev=[rand.randint(0, 7) for _ in range(36)],
-            em=[rand.randint(0, 4) for _ in range(36)],
+            em=[rand.randint(0, 4) for _ in range(36)], max_window=int(kind == D and rand.random() < 0.4),
         )
         instr = layer(hw, h, w, rand.randint(1, 3 * L), rand.randint(1, 3 * hw.channels), tile_kind=kind,
                       kernel=kernel, stride=stride, pad=pad, block=(rand.randint(1, 3), rand.randint(1, 3)),

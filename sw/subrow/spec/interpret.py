@@ -64,8 +64,9 @@ def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> 
     count = ins.out_cb * hw.sub_row
     u = u.reshape(taps, ins.kgs * hw.channels, ins.v_words, hw.sub_row)[:, :count]
     if direct:  # V word (cb, ky, kx), place l: channel cb * L + l
-        window = u[0].reshape(count, ins.in_cb, ins.kernel_h, ins.kernel_w, hw.sub_row).transpose(0, 1, 4, 2, 3)
-        u = window.reshape(count, ins.in_cb * hw.sub_row, ins.kernel_h, ins.kernel_w)
+        kernel = (1, 1) if ins.max_window else (ins.kernel_h, ins.kernel_w)
+        window = u[0].reshape(count, ins.in_cb, *kernel, hw.sub_row).transpose(0, 1, 4, 2, 3)
+        u = window.reshape(count, ins.in_cb * hw.sub_row, *kernel)
     else:
         u = u.reshape(taps, count, ins.in_cb * hw.sub_row)
     bias, mult, shift = (parameters[name][:count].astype(np.int64) for name in ("bias", "mult", "shift"))
