@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from subrow.ir.graph import Graph, Node, pads, pair
+from subrow.ir.graph import Graph, Node, pads, pair, window
 from subrow.ir.weights import Quant, from_reduction, tile_kind
 from subrow.spec.formats import clamp, round_shift
 from subrow.spec.hwconfig import HwConfig
@@ -30,7 +30,8 @@ def run_integer(graph: Graph, images: np.ndarray, hw: HwConfig) -> dict[str, np.
 def layer(node: Node, inputs: list[np.ndarray], hw: HwConfig) -> np.ndarray:
     quant: Quant = node.attrs["quant"]
     top, left, bottom, right = pads(node)
-    x = np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
+    border = -128 if "max_window" in node.attrs else 0
+    x = np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=border)
     y = _direct(node, x, quant, hw) if tile_kind(node) is TileKind.DIRECT else _winograd(node, x, quant, hw)
     assert np.abs(y).max() < 1 << (hw.y_bits - 1)
     t = round_shift((y + quant.bias[:, None, None]) * quant.mult[:, None, None], quant.shift[:, None, None])
@@ -65,7 +66,9 @@ def _direct(node: Node, x: np.ndarray, quant: Quant, hw: HwConfig) -> np.ndarray
     weight, (stride, _) = node.params["weight"], pair(node.attrs["stride"])
     g = from_reduction(quant.u, weight.shape, quant.sub_row).astype(float)
     v = clamp(round_shift(x, quant.ev[0]), hw.v_bits).astype(float)
-    cut = np.lib.stride_tricks.sliding_window_view(v, weight.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+    cut = np.lib.stride_tricks.sliding_window_view(v, window(node), (2, 3))[:, :, ::stride, ::stride]
+    if "max_window" in node.attrs:
+        cut = cut.max(axis=(4, 5), keepdims=True)
     if node.attrs["groups"] == 1:
         n, c, oh, ow = cut.shape[:4]
         flat = cut.transpose(0, 2, 3, 1, 4, 5).reshape(n * oh * ow, -1)

@@ -19,6 +19,7 @@ from subrow.spec.metadata import TILES
 from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 
 M = {0: 2, 1: 2, 2: 4}
+POINT = (1, 1)
 GROUPS = {0: 1, 1: 4, 2: 9}
 
 
@@ -39,6 +40,7 @@ class Shape:
     pool: bool = False
     stride: int = 1
     kernel: tuple[int, int] = (1, 1)
+    max_window: bool = False  # the maximum of the window, in place of a sum over it
     pad: int = 0  # all sides
     block: tuple[int, int] | None = None  # tiles; None = one block
     grouped: bool = False  # each kg reduces over its own channels
@@ -46,6 +48,12 @@ class Shape:
     ev: tuple[int, int] = (0, 0)  # random range
     em: tuple[int, int] = (0, 0)
     extreme: bool = False  # all weights and inputs at the limits
+
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """What the weights of a direct layer cover."""
+        return POINT if self.max_window else self.kernel
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ def _group_words(tile: int, u: NDArray[np.int64], lanes: int = 4) -> NDArray[np.
 def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kgs: int, red: int,
              kstep: int) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """Dense u [taps, kgs * Pk, V words * L], and per kg the words and indices."""
-    kh, kw = shape.kernel
+    kh, kw = shape.window
     blocks = -(-shape.channels // hw.sub_row)
     dense = np.zeros((taps, kgs * hw.channels, blocks * kh * kw, hw.sub_row), np.int64)
     words, indices = [], []
@@ -139,7 +147,7 @@ def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kg
 def _dense_for_reference(hw: HwConfig, shape: Shape, dense: NDArray[np.int64]) -> NDArray[np.int64]:
     if shape.tile:
         return dense[:, : shape.outputs, : shape.channels]
-    kh, kw = shape.kernel
+    kh, kw = shape.window
     full = dense[0].reshape(dense.shape[1], -1, kh, kw, hw.sub_row).transpose(0, 1, 4, 2, 3)
     return full.reshape(dense.shape[1], -1, kh, kw)[: shape.outputs, : shape.channels]
 
@@ -173,13 +181,13 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     in_cb, out_cb = -(-shape.channels // lanes), -(-shape.outputs // lanes)
     kgs = -(-shape.outputs // pk)
     taps = 4 * GROUPS[shape.tile] if shape.tile else 1
-    v_words = in_cb * shape.kernel[0] * shape.kernel[1]
+    v_words = in_cb * shape.window[0] * shape.window[1]
     red = v_words // kgs if shape.grouped else v_words
     dense, words, indices = _weights(hw, shape, rng, taps, kgs, red, red if shape.grouped else 0)
     ins = Instruction(fields | {
         "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "resident": int(shape.resident),
         "residual": int(shape.residual), "pool": int(shape.pool), "stride": shape.stride, "sub_s": shape.sub_s,
-        "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
+        "max_window": int(shape.max_window), "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
         "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
         "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],
         "in_row_words": in_cb * shape.w, "in_row_bytes": in_cb * shape.w * lanes,
@@ -249,7 +257,7 @@ def program_of(hw: HwConfig, layers: Sequence[Layer]) -> Program:
 def _info(name: str, layer: Layer, hw: HwConfig) -> LayerInfo:
     ins, c, k = layer.ins, len(layer.x), len(layer.bias)
     groups = ins.kgs if ins.v_kstep else 1
-    area = 9 if ins.tile else ins.kernel_h * ins.kernel_w
+    area = 9 if ins.tile else 1 if ins.max_window else ins.kernel_h * ins.kernel_w
     macs = ins.conv_h * ins.conv_w * area * c // groups * k
     details = {"groups": groups, "weight_bytes": int(layer.packed.size)}
     return LayerInfo(name, "conv", TILES[ins.tile], (ins.sub_s, hw.sub_row), macs, c, k, details)

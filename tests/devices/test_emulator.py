@@ -44,6 +44,12 @@ SHAPES = {
                                resident=False, block=(3, 1), residual=True),
     "direct-grouped": Shape(tile=0, channels=32, outputs=32, kernel=(3, 3), pad=1, grouped=True, sub_s=1,
                             h=6, w=6, block=(2, 2)),
+    "max-3x3-stride2": Shape(tile=0, channels=20, outputs=20, h=13, w=12, kernel=(3, 3), stride=2, pad=1, sub_s=2,
+                             block=(2, 2), max_window=True, ev=(0, 3), relu=True),
+    "max-2x5": Shape(tile=0, channels=8, outputs=24, h=9, w=11, kernel=(2, 5), pad=1, sub_s=8, implicit=True,
+                     residual=True, resident=False, block=(1, 3), max_window=True),
+    "max-grouped": Shape(tile=0, channels=32, outputs=32, kernel=(3, 3), pad=1, grouped=True, sub_s=1, h=6, w=6,
+                         max_window=True, pool=True),
     "many-tiles": Shape(tile=1, channels=8, outputs=8, h=21, w=19, pad=1, sub_s=2),
 }
 
@@ -87,6 +93,7 @@ def test_random_geometry(tile: int, hw_name: str, request: pytest.FixtureRequest
         pad = int(rng.integers(0, 2)) if tile else int(rng.integers(0, min(kernel)))
         h, w = (int(n) for n in rng.integers(5, 15, 2))
         flag = {n: bool(rng.integers(2)) for n in ("implicit", "resident", "residual", "pool", "relu")}
+        flag["max_window"] = tile == 0 and seed % 2 == 1
         shape = Shape(tile=tile, channels=int(rng.integers(1, 20)), outputs=int(rng.integers(1, 28)), h=h, w=w,
                       sub_s=int(rng.integers(1, 9)), kernel=kernel, pad=pad,
                       stride=1 if tile else int(rng.integers(1, 3)),
@@ -158,6 +165,7 @@ def test_extreme_values(tile: int, hw_name: str) -> None:
 
 
 BAD_FIELDS = [
+    ("max_window", 1, "Winograd layer"),
     ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "tile"), ("stride", 0, "stride"),
     ("stride", 2, "stride"), ("stride", 3, "stride"), ("kernel_h", 3, "stride"), ("sub_s", 0, "sub_s"),
     ("sub_s", 9, "sub_s"), ("in_h", 0, "size is 0"), ("blocks_x", 0, "size is 0"), ("block_th", 0, "size is 0"),

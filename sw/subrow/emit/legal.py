@@ -8,7 +8,7 @@ from subrow.spec.errors import UnsupportedError
 SUPPORTED = (
     "convolutions with stride 1 or 2 (the same in both directions) and one group, or one group for each of "
     "equally many channels; behind one, in this order: addition, ReLU or ReLU6, 2x2 max pool with stride 2; "
-    "average pools without a border, or that count it"
+    "max pools with stride 1 or 2; average pools without a border, or that count it"
 )
 
 

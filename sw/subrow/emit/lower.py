@@ -8,7 +8,7 @@ from subrow.emit.arena import allocate
 from subrow.emit.legal import check
 from subrow.emit.pack import PackedLayer, pack_layer
 from subrow.emit.plan import Place, layer_fields, place_of
-from subrow.ir.graph import Graph, Node, pads, pair
+from subrow.ir.graph import Graph, Node, pads, pair, window
 from subrow.ir.shapes import window_shape
 from subrow.ir.weights import Quant, tile_kind
 from subrow.spec import isa
@@ -95,10 +95,10 @@ def _taps(exponents: tuple[int, ...], direct: bool) -> tuple[int, ...]:
 def _info(graph: Graph, node: Node, p: PackedLayer, i: isa.Instruction, hw: HwConfig) -> LayerInfo:
     k, c, kh, kw = node.params["weight"].shape
     stride, (_, in_h, in_w) = pair(node.attrs["stride"]), graph.node(node.inputs[0]).shape
-    full = window_shape((in_h, in_w), (kh, kw), stride, pads(node))
+    full = window_shape((in_h, in_w), window(node), stride, pads(node))
     kind = "linear" if node.attrs.get("linear") else "conv" if node.attrs["groups"] == 1 else "channelwise"
     details = {
-        "kernel": [kh, kw], "stride": stride[0], "pool": bool(i.pool), "relu": "act" in node.attrs,
+        "kernel": list(window(node)), "max_window": bool(i.max_window), "stride": stride[0], "pool": bool(i.pool), "relu": "act" in node.attrs,
         "residual": bool(i.residual), "groups": node.attrs["groups"], "input": list(graph.node(node.inputs[0]).shape),
         "output": list(node.shape), "weight_bytes": int(p.data.size), "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip

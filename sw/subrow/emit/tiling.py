@@ -36,6 +36,7 @@ class Geometry:
     pad_top: int
     pad_left: int
     pool: bool
+    max_window: bool
     residual: bool
     v_words: int
     steps: int  # array steps of one tile group, tap group and output channel group
@@ -202,7 +203,8 @@ def _first_group(g: Geometry, hw: HwConfig, x: Span) -> float:
 
 def _window_cycles(g: Geometry) -> int:
     """Cycles of the input transform for one tile: columns read or groups written, whichever are more."""
-    return g.v_words * max(g.tile.alpha, g.tile.groups)
+    windows = g.kernel[0] * g.kernel[1] if g.tile.alpha == g.tile.m else 1
+    return g.in_cb * windows * max(g.tile.alpha, g.tile.groups)
 
 
 def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""One conv node for each instruction: conv [+ residual] [+ activation] [+ 2x2 maximum]."""
+"""One conv node for each instruction: [maximum of windows +] conv [+ residual] [+ activation] [+ 2x2 maximum]."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _BEFORE = ("flatten", "linear", "global_avg_pool", "batch_norm")
 
 
 def fuse(graph: Graph) -> Graph:
-    """Only input, conv and output nodes remain, and what no convolution takes: other pools, upsample and concat.
+    """Only input, conv and output nodes remain, and what no convolution takes: some pools, upsample and concat.
 
     A fused node keeps the convolution's name and stands where the last operator that it took stood; its residual is
     its second input. An activation, addition or 2x2 pool without a convolution before it, and an output that would read
-    an input, get a channel-wise 1x1 convolution with weight 1 of their own.
+    an input, get a channel-wise 1x1 convolution with weight 1 of their own. Other max pools of stride 1 or 2 become one
+    (`max_window`).
     """
     early = next((n for n in graph if n.op in _BEFORE), None)
     if early is not None:
         raise UnsupportedError(f"node {early.name}, op {early.op}: run lower_linear and fold_batchnorm before fuse")
-    graph = _absorb_all(graph)
+    graph = _absorb_all(Graph(graph.name, tuple(_maximum(n) if _pools_windows(n) else n for n in graph)))
     while rest := next((n for n in graph if n.op not in _STAY or _pools_quads(n) or _bare_output(graph, n)), None):
         graph = _absorb_all(_with_identity(graph, rest))
     return graph
@@ -35,6 +36,18 @@ def _pools_quads(node: Node) -> bool:
     if node.op != "max_pool" or any(pads(node)):
         return False
     return pair(node.attrs["kernel"]) == pair(node.attrs["stride"]) == (2, 2)
+
+
+def _pools_windows(node: Node) -> bool:
+    """Whether the node is a max pool that becomes a layer of its own."""
+    return node.op == "max_pool" and not _pools_quads(node) and pair(node.attrs["stride"]) in ((1, 1), (2, 2))
+
+
+def _maximum(node: Node) -> Node:
+    """The channel-wise convolution of weight 1 that takes the maximum of the max pool's windows."""
+    attrs = {"max_window": pair(node.attrs["kernel"]), "stride": node.attrs["stride"], "pad": pads(node)}
+    identity = channelwise(node.name, node.inputs[0], node.shape, np.ones(node.shape[0])).with_attrs(**attrs)
+    return with_scale_of(identity.with_attrs(tile="direct"), node)
 
 
 def _bare_output(graph: Graph, node: Node) -> bool:
