@@ -155,7 +155,8 @@ def test_batch_norm_of_flat_tensors(model: nn.Module) -> None:
     (nn.AvgPool2d(3, 2, 1), "conv"), (nn.AvgPool2d(2, 2), "conv"),
     (nn.AvgPool2d((1, 3), count_include_pad=False), "conv"),
     (nn.AvgPool2d(3, 2, 1, count_include_pad=False), "avg_pool"), (nn.AdaptiveAvgPool2d(1), "conv"),
-    (nn.MaxPool2d(2), "conv"), (nn.MaxPool2d(2, 1), "conv"), (nn.MaxPool2d(3, 2, 1), "conv"), (nn.MaxPool2d(3), "max_pool"),
+    (nn.MaxPool2d(2), "conv"), (nn.MaxPool2d(2, 1), "conv"), (nn.MaxPool2d(3, 2, 1), "conv"),
+    (nn.MaxPool2d(3), "max_pool"),
 ])  # fmt: skip
 def test_pools(pool: nn.Module, op: str) -> None:
     """Average pools become channel-wise convolutions where one weight fits all; a maximum goes behind or into one."""

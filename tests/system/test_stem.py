@@ -55,7 +55,7 @@ def test_rtl(hw: str, stall: float, seed: int) -> None:
 
 
 def test_another_maximum_is_noticed() -> None:
-    """One input pixel that is the maximum of a window, changed: the emulator no longer gives what the reference says."""
+    """One input pixel that is the maximum of a window, changed: the output is no longer what the reference says."""
     hw = hwconfig.load("tiny")
     layer = make_layer(hw, Shape(tile=0, kernel=(3, 3), stride=2, pad=1, max_window=True, h=9, w=9, implicit=True), 1)
     feeds = feeds_of([layer])

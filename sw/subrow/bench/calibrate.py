@@ -102,7 +102,7 @@ def _layers() -> Iterator[Case]:
 
 
 def random_case(seed: int) -> Case | None:
-    """A layer of random shape behind a 1x1 layer, with or without residual, pools, stride; None if it fits no buffer."""
+    """A layer of random shape behind a 1x1 layer, with or without residual, pools, stride; None if none fits."""
     rng = np.random.default_rng(seed)
     hw = hwconfig.load(("tiny", "pynq-z2")[int(rng.integers(2))])
     graph = _random_graph(rng)

@@ -88,7 +88,8 @@ def layer(
     """Output [K, out_h, out_w] of one instruction for x [C, in_h, in_w].
 
     u is [taps, K, C] in hardware tap order, for a direct layer [K, C, kernel_h, kernel_w] (with max_window
-    [K, C, 1, 1]); grouped layers pass zeros outside their groups. bias, mult and shift are [K]; residual is [K, conv_h, conv_w].
+    [K, C, 1, 1]); grouped layers pass zeros outside their groups. bias, mult and shift are [K]; residual is
+    [K, conv_h, conv_w].
     """
     y = output_transform(ins, x, u, v_bits)
     b, m, n = (np.asarray(p, dtype=np.int64)[:, None, None] for p in (bias, mult, shift))
