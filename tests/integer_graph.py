@@ -3,7 +3,7 @@
 import numpy as np
 
 from subrow.ir.graph import Graph, Node, pads, pair, window
-from subrow.ir.weights import Quant, from_reduction, tile_kind
+from subrow.ir.weights import Quant, from_reduction, negative_mult, tile_kind
 from subrow.spec.formats import clamp, round_shift
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TileKind, as_int, tap_order, tile
@@ -34,7 +34,11 @@ def layer(node: Node, inputs: list[np.ndarray], hw: HwConfig) -> np.ndarray:
     x = np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=border)
     y = _direct(node, x, quant, hw) if tile_kind(node) is TileKind.DIRECT else _winograd(node, x, quant, hw)
     assert np.abs(y).max() < 1 << (hw.y_bits - 1)
-    t = round_shift((y + quant.bias[:, None, None]) * quant.mult[:, None, None], quant.shift[:, None, None])
+    biased = y + quant.bias[:, None, None]
+    mult = quant.mult[:, None, None]
+    if node.attrs.get("act") == "leaky":
+        mult = np.where(biased < 0, negative_mult(quant.mult, node.attrs["slope"])[:, None, None], mult)
+    t = round_shift(biased * mult, quant.shift[:, None, None])
     if len(inputs) == 2:
         t = t + round_shift(inputs[1] * quant.res_mult, quant.res_shift)
     z = np.clip(t, quant.act_min, quant.act_max)

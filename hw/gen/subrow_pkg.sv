@@ -3,7 +3,7 @@
 package subrow_pkg;
 
   localparam int unsigned IsaVersion = 4;
-  localparam int unsigned InstrBits = 879;
+  localparam int unsigned InstrBits = 880;
   localparam int unsigned InstrBytes = 128;
   localparam int unsigned MaxTaps = 36;
   localparam int unsigned RecordWords = 8;
@@ -53,6 +53,7 @@ package subrow_pkg;
     logic [14:0] layer_id;  // index of the counter record
     logic [4:0] sub_s;  // steps per sub-row, 1..L
     logic [1:0] stride;  // input step of a direct layer: 1 or 2
+    logic [0:0] leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
     logic [0:0] max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels
     logic [0:0] pool;  // 1: 2x2 maximum, stride 2, after the activation
     logic [0:0] residual;  // 1: add the tensor at res_offset

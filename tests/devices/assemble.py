@@ -45,6 +45,7 @@ class Shape:
     block: tuple[int, int] | None = None  # tiles; None = one block
     grouped: bool = False  # each kg reduces over its own channels
     relu: bool = False
+    leaky: bool = False
     ev: tuple[int, int] = (0, 0)  # random range
     em: tuple[int, int] = (0, 0)
     extreme: bool = False  # all weights and inputs at the limits
@@ -67,12 +68,15 @@ class Layer:
     bias: NDArray[np.int64]
     mult: NDArray[np.int64]
     shift: NDArray[np.int64]
+    negative: NDArray[np.int64]
     packed: NDArray[np.uint8]
     blocks_q: int  # tile groups over all blocks
 
     def expected(self, hw: HwConfig, x: NDArray[np.int8] | None = None) -> NDArray[np.int8]:
         data = self.x if x is None else x
-        return reference.layer(self.ins, data, self.u, self.bias, self.mult, self.shift, hw.v_bits, self.residual)
+        return reference.layer(
+            self.ins, data, self.u, self.bias, self.mult, self.shift, hw.v_bits, self.residual, self.negative
+        )
 
     @property
     def issued(self) -> int:
@@ -97,9 +101,10 @@ def pack_words(hw: HwConfig, u: NDArray[np.int64], idx: NDArray[np.int64] | None
     return np.packbits(padded, axis=1, bitorder="little").ravel()
 
 
-def pack_params(bias: NDArray[np.int64], mult: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.uint8]:
-    record = np.zeros(len(bias), np.dtype([("b", "<i4"), ("m", "<u2"), ("s", "u1"), ("z", "u1")]))
-    record["b"], record["m"], record["s"] = bias, mult, shift
+def pack_params(bias: NDArray[np.int64], mult: NDArray[np.int64], shift: NDArray[np.int64],
+                negative: NDArray[np.int64] | int = 0) -> NDArray[np.uint8]:
+    record = np.zeros(len(bias), np.dtype([("b", "<i4"), ("m", "<u2"), ("s", "<u2")]))
+    record["b"], record["m"], record["s"] = bias, mult, shift + negative
     return record.view(np.uint8)
 
 
@@ -187,7 +192,7 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     ins = Instruction(fields | {
         "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "resident": int(shape.resident),
         "residual": int(shape.residual), "pool": int(shape.pool), "stride": shape.stride, "sub_s": shape.sub_s,
-        "max_window": int(shape.max_window), "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
+        "max_window": int(shape.max_window), "leaky": int(shape.leaky), "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
         "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
         "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],
         "in_row_words": in_cb * shape.w, "in_row_bytes": in_cb * shape.w * lanes,
@@ -203,12 +208,14 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     residual = _activations(rng, (shape.outputs, ins.conv_h, ins.conv_w), shape.extreme) if shape.residual else None
     u = _dense_for_reference(hw, shape, dense)
     bias, mult, shift = _parameters(rng, kgs * pk, reference.output_transform(ins, x, u, hw.v_bits))
+    negative = rng.integers(0, 400, kgs * pk) * 64 if shape.leaky else np.zeros(kgs * pk, np.int64)
     chunks = []
     for kg, (word, idx) in enumerate(zip(words, indices, strict=True)):
         own = slice(kg * pk, (kg + 1) * pk)
-        chunks += [pack_params(bias[own], mult[own], shift[own]), pack_words(hw, word, None if shape.implicit else idx)]
+        chunks += [pack_params(bias[own], mult[own], shift[own], negative[own]),
+                   pack_words(hw, word, None if shape.implicit else idx)]
     k = shape.outputs
-    return Layer(ins, x, residual, u, bias[:k], mult[:k], shift[:k], np.concatenate(chunks), total)
+    return Layer(ins, x, residual, u, bias[:k], mult[:k], shift[:k], negative[:k], np.concatenate(chunks), total)
 
 
 def _parameters(rng: np.random.Generator, count: int,

@@ -50,6 +50,8 @@ SHAPES = {
                      residual=True, resident=False, block=(1, 3), max_window=True),
     "max-grouped": Shape(tile=0, channels=32, outputs=32, kernel=(3, 3), pad=1, grouped=True, sub_s=1, h=6, w=6,
                          max_window=True, pool=True),
+    "f2-leaky": Shape(tile=1, channels=16, outputs=20, h=9, w=8, pad=1, sub_s=3, leaky=True, pool=True),
+    "direct-leaky-residual": Shape(tile=0, channels=16, outputs=16, h=7, w=6, sub_s=3, leaky=True, residual=True),
     "many-tiles": Shape(tile=1, channels=8, outputs=8, h=21, w=19, pad=1, sub_s=2),
 }
 

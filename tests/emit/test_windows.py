@@ -33,6 +33,9 @@ CONVS: dict[str, nn.Conv2d] = {
 UNPRUNED: dict[str, nn.Module] = {
     "stem 7x7 stride 2": nn.Conv2d(3, 12, 7, stride=2, padding=3),
     "ReLU6": nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU6()),
+    "leaky ReLU": nn.Sequential(nn.Conv2d(8, 8, 1), nn.LeakyReLU(0.1)),
+    "leaky ReLU and pool": nn.Sequential(nn.Conv2d(8, 20, 3, 2, 1), nn.LeakyReLU(0.01), nn.MaxPool2d(2)),
+    "leaky ReLU of slope 1": nn.Sequential(nn.Conv2d(8, 8, 1), nn.LeakyReLU(1.0)),
     "depthwise 3x3": nn.Conv2d(12, 12, 3, padding=1, groups=12),
     "depthwise 5x5 stride 2": nn.Conv2d(24, 24, 5, stride=2, padding=2, groups=24),
     "avg pool": nn.AvgPool2d(3, stride=2, padding=1), "avg pool 2x3": nn.AvgPool2d((2, 3), stride=1),
@@ -128,6 +131,30 @@ def test_max_pool_moves_integers(kernel: int, stride: int, pad: int, bias: float
     assert torch.equal(after, nn.functional.max_pool2d(before, kernel, stride, pad))
 
 
+class Leaky(nn.Module):
+    """Leaky ReLUs before an addition, as in darknet, and behind one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(8, 16, 1), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        act = nn.functional.leaky_relu
+        x = act(self.a(x), 0.1)
+        x = act(self.b(x), 0.25) + x
+        return torch.relu(act(self.c(x) + x, 0.05) + x)
+
+
+def test_leaky_relu_on_both_sides_of_an_addition() -> None:
+    torch.manual_seed(6)
+    images = images_of(8)
+    graph = compressed(Leaky().eval(), images, HW, calibration=images)
+    fused = run(graph, AFTER_COMPRESSION)
+    acts = [(n.attrs.get("act"), len(n.inputs)) for n in fused if n.op == "conv"]
+    assert acts == [("leaky", 1), ("leaky", 2), (None, 2), ("leaky", 2), ("relu", 1)]
+    check(graph, fused.outputs[0].inputs[0], images, 0.05)
+
+
 class Sum(nn.Module):
     """Batch-norm with no convolution before it that could take it in."""
 
@@ -162,7 +189,6 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     "stride 2x1": (nn.Conv2d(8, 8, 3, stride=(2, 1)), r"stride \(2, 1\)"),
     "groups": (nn.Conv2d(8, 8, 3, groups=2), "2 groups of 4 to 4 channels; write it as one group with zeros"),
     "depthwise x2": (nn.Conv2d(8, 16, 3, groups=8), "8 groups of 1 to 2 channels"),
-    "leaky": (nn.LeakyReLU(0.1), "leaky ReLU with slope 0.1; use ReLU"),
     "max pool": (nn.MaxPool2d(3, 3), r"node 1, op max_pool: kernel \(3, 3\), stride \(3, 3\), pad \(0, 0, 0, 0\)"),
     "mean": (nn.AvgPool2d(3, 1, 1, count_include_pad=False), "node 1, op avg_pool"),
     "upsample": (nn.Upsample(scale_factor=2), "node 1, op upsample: the engine has no instruction"),

@@ -98,8 +98,10 @@ def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
         w = torch.from_numpy(np.array(weight, dtype=np.float32))
         stride = 1 if maximum else pair(node.attrs["stride"])
         y = functional.conv2d(x, w, bias, stride=stride, groups=node.attrs["groups"])
+    act = node.attrs.get("act")
+    y = _activation(act, node, y) if act == "leaky" else y
     y = y + inputs[1] if len(inputs) == 2 else y
-    y = _activation(node.attrs["act"], node, y) if "act" in node.attrs else y
+    y = _activation(act, node, y) if act in ("relu", "relu6") else y
     return functional.max_pool2d(y, 2) if node.attrs.get("pool") else y
 
 

@@ -7,8 +7,8 @@ from subrow.spec.errors import UnsupportedError
 
 SUPPORTED = (
     "convolutions with stride 1 or 2 (the same in both directions) and one group, or one group for each of "
-    "equally many channels; behind one, in this order: addition, ReLU or ReLU6, 2x2 max pool with stride 2; "
-    "max pools with stride 1 or 2; average pools without a border, or that count it"
+    "equally many channels; behind one, in this order: leaky ReLU, addition, ReLU or ReLU6, 2x2 max pool "
+    "with stride 2; max pools with stride 1 or 2; average pools without a border, or that count it"
 )
 
 
@@ -42,6 +42,4 @@ def _conv_reason(node: Node) -> str | None:
             f"{groups} groups of {weight.shape[1]} to {len(weight) // groups} channels; "
             "write it as one group with zeros between the groups"
         )
-    if node.attrs.get("act") == "leaky":
-        return f"leaky ReLU with slope {node.attrs['slope']:g}; use ReLU"
     return None

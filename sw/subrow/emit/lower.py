@@ -82,7 +82,8 @@ def _instruction(
     quant: Quant = node.attrs["quant"]
     direct = tile_kind(node) is TileKind.DIRECT
     return isa.Instruction(layer_fields(graph, node, p.shape, hw, place, before) | {
-        "act_min": quant.act_min, "act_max": quant.act_max, "res_mult": quant.res_mult, "res_shift": quant.res_shift,
+        "leaky": int(node.attrs.get("act") == "leaky"), "act_min": quant.act_min, "act_max": quant.act_max,
+        "res_mult": quant.res_mult, "res_shift": quant.res_shift,
         "ev": _taps(quant.ev, direct), "em": _taps(quant.em, direct),
     })  # fmt: skip
 
@@ -99,7 +100,7 @@ def _info(graph: Graph, node: Node, p: PackedLayer, i: isa.Instruction, hw: HwCo
     kind = "linear" if node.attrs.get("linear") else "conv" if node.attrs["groups"] == 1 else "channelwise"
     details = {
         "kernel": list(window(node)), "max_window": bool(i.max_window), "stride": stride[0], "pool": bool(i.pool),
-        "relu": "act" in node.attrs,
+        "relu": node.attrs.get("act") in ("relu", "relu6"), "leaky": bool(i.leaky),
         "residual": bool(i.residual), "groups": node.attrs["groups"], "input": list(graph.node(node.inputs[0]).shape),
         "output": list(node.shape), "weight_bytes": int(p.data.size), "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip

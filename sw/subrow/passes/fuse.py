@@ -79,10 +79,12 @@ def _absorb(graph: Graph, name: str) -> Graph | None:
     user, attrs, inputs = users[0], dict(conv.attrs), conv.inputs
     if user.op == "add":
         others = [i for i in user.inputs if i != name]
-        if len(others) != 1 or len(inputs) == 2 or attrs.get("act") or attrs.get("pool"):
+        if len(others) != 1 or len(inputs) == 2 or attrs.get("act") not in (None, "leaky") or attrs.get("pool"):
             return None
         inputs = (*inputs, others[0])
     elif user.op in ACTIVATIONS:  # behind the pool, too: none of them reverses an order
+        if len(inputs) == 2 and "leaky" in (attrs.get("act"), ACTIVATIONS[user.op]):
+            return None  # a leaky ReLU stands before the addition
         attrs = _activated(attrs, user)
     elif _pools_quads(user) and not attrs.get("pool"):
         attrs["pool"] = True

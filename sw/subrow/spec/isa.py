@@ -47,6 +47,7 @@ FIELDS: tuple[Field, ...] = (
     F("residual", 1, "1: add the tensor at res_offset"),
     F("pool", 1, "1: 2x2 maximum, stride 2, after the activation"),
     F("max_window", 1, "1: a direct layer reduces over the maximum of each window, not over its pixels"),
+    F("leaky", 1, "1: sums below 0 take the channel's second multiplier, before the residual is added"),
     F("stride", 2, "input step of a direct layer: 1 or 2"),
     F("sub_s", 5, "steps per sub-row, 1..L"),
     F("layer_id", 15, "index of the counter record"),

@@ -84,15 +84,18 @@ def layer(
     shift: NDArray[np.integer],
     v_bits: int,
     residual: NDArray[np.int8] | None = None,
+    negative: NDArray[np.integer] | None = None,
 ) -> NDArray[np.int8]:
     """Output [K, out_h, out_w] of one instruction for x [C, in_h, in_w].
 
     u is [taps, K, C] in hardware tap order, for a direct layer [K, C, kernel_h, kernel_w] (with max_window
-    [K, C, 1, 1]); grouped layers pass zeros outside their groups. bias, mult and shift are [K]; residual is
-    [K, conv_h, conv_w].
+    [K, C, 1, 1]); grouped layers pass zeros outside their groups. bias, mult, shift and negative (the second
+    multiplier; needed by leaky layers) are [K]; residual is [K, conv_h, conv_w].
     """
     y = output_transform(ins, x, u, v_bits)
     b, m, n = (np.asarray(p, dtype=np.int64)[:, None, None] for p in (bias, mult, shift))
+    if ins.leaky:
+        m = np.where(y + b < 0, np.asarray(negative, dtype=np.int64)[:, None, None], m)
     z = round_shift((y + b) * m, n)
     if residual is not None:
         z = z + round_shift(residual.astype(np.int64) * ins.res_mult, ins.res_shift)
