@@ -45,6 +45,8 @@ def layer(node: Node, inputs: list[np.ndarray], hw: HwConfig) -> np.ndarray:
     if node.attrs.get("pool"):
         h, w = z.shape[2] // 2 * 2, z.shape[3] // 2 * 2
         z = z[:, :, :h, :w].reshape(*z.shape[:2], h // 2, 2, w // 2, 2).max(axis=(3, 5))
+    if node.attrs.get("upsample"):
+        z = z.repeat(2, axis=2).repeat(2, axis=3)
     return z
 
 

@@ -6,7 +6,7 @@
 namespace subrow {
 
 constexpr int kIsaVersion = 4;
-constexpr int kInstrBits = 880;
+constexpr int kInstrBits = 881;
 constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
@@ -30,6 +30,7 @@ struct Instr {
   uint32_t resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
   uint32_t residual;  // 1: add the tensor at res_offset
   uint32_t pool;  // 1: 2x2 maximum, stride 2, after the activation
+  uint32_t upsample;  // 1: every output pixel is written as a square of 2x2; not with pool
   uint32_t max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels
   uint32_t leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
   uint32_t stride;  // input step of a direct layer: 1 or 2
@@ -90,51 +91,52 @@ inline Instr decode_instr(const uint8_t* bytes) {
   ins.resident = instr_bits(bytes, 7, 1);
   ins.residual = instr_bits(bytes, 8, 1);
   ins.pool = instr_bits(bytes, 9, 1);
-  ins.max_window = instr_bits(bytes, 10, 1);
-  ins.leaky = instr_bits(bytes, 11, 1);
-  ins.stride = instr_bits(bytes, 12, 2);
-  ins.sub_s = instr_bits(bytes, 14, 5);
-  ins.layer_id = instr_bits(bytes, 19, 15);
-  ins.in_offset = instr_bits(bytes, 34, 32);
-  ins.out_offset = instr_bits(bytes, 66, 32);
-  ins.res_offset = instr_bits(bytes, 98, 32);
-  ins.weight_offset = instr_bits(bytes, 130, 32);
-  ins.in_h = instr_bits(bytes, 162, 12);
-  ins.in_w = instr_bits(bytes, 174, 12);
-  ins.in_cb = instr_bits(bytes, 186, 12);
-  ins.conv_h = instr_bits(bytes, 198, 12);
-  ins.conv_w = instr_bits(bytes, 210, 12);
-  ins.out_h = instr_bits(bytes, 222, 12);
-  ins.out_w = instr_bits(bytes, 234, 12);
-  ins.out_cb = instr_bits(bytes, 246, 12);
-  ins.kgs = instr_bits(bytes, 258, 12);
-  ins.pass_kgs = instr_bits(bytes, 270, 12);
-  ins.kernel_h = instr_bits(bytes, 282, 6);
-  ins.kernel_w = instr_bits(bytes, 288, 6);
-  ins.pad_top = instr_bits(bytes, 294, 6);
-  ins.pad_left = instr_bits(bytes, 300, 6);
-  ins.in_row_words = instr_bits(bytes, 306, 24);
-  ins.in_row_bytes = instr_bits(bytes, 330, 24);
-  ins.out_row_bytes = instr_bits(bytes, 354, 24);
-  ins.res_row_bytes = instr_bits(bytes, 378, 24);
-  ins.v_words = instr_bits(bytes, 402, 16);
-  ins.red_words = instr_bits(bytes, 418, 16);
-  ins.v_kstep = instr_bits(bytes, 434, 16);
-  ins.chunk_words = instr_bits(bytes, 450, 16);
-  ins.block_th = instr_bits(bytes, 466, 10);
-  ins.block_tw = instr_bits(bytes, 476, 10);
-  ins.blocks_y = instr_bits(bytes, 486, 10);
-  ins.blocks_x = instr_bits(bytes, 496, 10);
+  ins.upsample = instr_bits(bytes, 10, 1);
+  ins.max_window = instr_bits(bytes, 11, 1);
+  ins.leaky = instr_bits(bytes, 12, 1);
+  ins.stride = instr_bits(bytes, 13, 2);
+  ins.sub_s = instr_bits(bytes, 15, 5);
+  ins.layer_id = instr_bits(bytes, 20, 15);
+  ins.in_offset = instr_bits(bytes, 35, 32);
+  ins.out_offset = instr_bits(bytes, 67, 32);
+  ins.res_offset = instr_bits(bytes, 99, 32);
+  ins.weight_offset = instr_bits(bytes, 131, 32);
+  ins.in_h = instr_bits(bytes, 163, 12);
+  ins.in_w = instr_bits(bytes, 175, 12);
+  ins.in_cb = instr_bits(bytes, 187, 12);
+  ins.conv_h = instr_bits(bytes, 199, 12);
+  ins.conv_w = instr_bits(bytes, 211, 12);
+  ins.out_h = instr_bits(bytes, 223, 12);
+  ins.out_w = instr_bits(bytes, 235, 12);
+  ins.out_cb = instr_bits(bytes, 247, 12);
+  ins.kgs = instr_bits(bytes, 259, 12);
+  ins.pass_kgs = instr_bits(bytes, 271, 12);
+  ins.kernel_h = instr_bits(bytes, 283, 6);
+  ins.kernel_w = instr_bits(bytes, 289, 6);
+  ins.pad_top = instr_bits(bytes, 295, 6);
+  ins.pad_left = instr_bits(bytes, 301, 6);
+  ins.in_row_words = instr_bits(bytes, 307, 24);
+  ins.in_row_bytes = instr_bits(bytes, 331, 24);
+  ins.out_row_bytes = instr_bits(bytes, 355, 24);
+  ins.res_row_bytes = instr_bits(bytes, 379, 24);
+  ins.v_words = instr_bits(bytes, 403, 16);
+  ins.red_words = instr_bits(bytes, 419, 16);
+  ins.v_kstep = instr_bits(bytes, 435, 16);
+  ins.chunk_words = instr_bits(bytes, 451, 16);
+  ins.block_th = instr_bits(bytes, 467, 10);
+  ins.block_tw = instr_bits(bytes, 477, 10);
+  ins.blocks_y = instr_bits(bytes, 487, 10);
+  ins.blocks_x = instr_bits(bytes, 497, 10);
   for (int i = 0; i < 4; ++i)
-    ins.q_count[i] = instr_bits(bytes, 506 + i * 12, 12);
-  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 554, 8) << 24) >> 24;
-  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 562, 8) << 24) >> 24;
-  ins.res_mult = instr_bits(bytes, 570, 16);
-  ins.res_shift = instr_bits(bytes, 586, 6);
+    ins.q_count[i] = instr_bits(bytes, 507 + i * 12, 12);
+  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 555, 8) << 24) >> 24;
+  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 563, 8) << 24) >> 24;
+  ins.res_mult = instr_bits(bytes, 571, 16);
+  ins.res_shift = instr_bits(bytes, 587, 6);
   for (int i = 0; i < 36; ++i)
-    ins.ev[i] = instr_bits(bytes, 592 + i * 4, 4);
+    ins.ev[i] = instr_bits(bytes, 593 + i * 4, 4);
   for (int i = 0; i < 36; ++i)
-    ins.em[i] = instr_bits(bytes, 736 + i * 4, 4);
+    ins.em[i] = instr_bits(bytes, 737 + i * 4, 4);
   return ins;
 }
 

@@ -3,7 +3,7 @@
 package subrow_pkg;
 
   localparam int unsigned IsaVersion = 4;
-  localparam int unsigned InstrBits = 880;
+  localparam int unsigned InstrBits = 881;
   localparam int unsigned InstrBytes = 128;
   localparam int unsigned MaxTaps = 36;
   localparam int unsigned RecordWords = 8;
@@ -55,6 +55,7 @@ package subrow_pkg;
     logic [1:0] stride;  // input step of a direct layer: 1 or 2
     logic [0:0] leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
     logic [0:0] max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels
+    logic [0:0] upsample;  // 1: every output pixel is written as a square of 2x2; not with pool
     logic [0:0] pool;  // 1: 2x2 maximum, stride 2, after the activation
     logic [0:0] residual;  // 1: add the tensor at res_offset
     logic [0:0] resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block

@@ -53,7 +53,7 @@ constexpr const char* kCheckText[kCheckCodes] = {
     "stride is not 1 or 2, or a Winograd layer has a stride or a window",
     "sub_s is outside 1..L",
     "a size is 0",
-    "out_h or out_w does not follow from conv_h, conv_w and pool",
+    "out_h or out_w does not follow from conv_h, conv_w, pool and upsample",
     "kgs is not ceil(out_cb / CB)",
     "pass_kgs exceeds kgs, or is less although the weights do not stay or the layer is grouped",
     "v_words, red_words and v_kstep disagree",
@@ -107,8 +107,9 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   for (uint32_t size : sizes) {
     if (size == 0) return kBadSize;
   }
-  const uint32_t factor = ins.pool ? 2 : 1;
-  if (ins.out_h != ins.conv_h / factor || ins.out_w != ins.conv_w / factor) return kBadOutput;
+  if (ins.pool && ins.upsample) return kBadOutput;
+  const uint32_t shrink = ins.pool ? 2 : 1, grow = ins.upsample ? 2 : 1;
+  if (ins.out_h != ins.conv_h * grow / shrink || ins.out_w != ins.conv_w * grow / shrink) return kBadOutput;
   if (ins.act_min > ins.act_max) return kBadClamp;
   if (ins.res_shift > kMaxShift) return kBadShift;
   if (ins.layer_id >= layers) return kBadLayerId;

@@ -38,6 +38,7 @@ class Shape:
     pass_kgs: int = 4096  # most output channel groups of a pass, where weights stay
     residual: bool = False
     pool: bool = False
+    upsample: bool = False
     stride: int = 1
     kernel: tuple[int, int] = (1, 1)
     max_window: bool = False  # the maximum of the window, in place of a sum over it
@@ -169,9 +170,9 @@ def _geometry(hw: HwConfig, shape: Shape) -> tuple[dict[str, object], int]:
     last_h, last_w = th - (by - 1) * bth, tw - (bx - 1) * btw
     q = [-(-a * b // hw.tiles) for a in (bth, last_h) for b in (btw, last_w)]
     total = (by - 1) * (bx - 1) * q[0] + (by - 1) * q[1] + (bx - 1) * q[2] + q[3]
-    f = 2 if shape.pool else 1
+    oh, ow = (n // 2 if shape.pool else 2 * n if shape.upsample else n for n in (ch, cw))
     fields: dict[str, object] = {
-        "in_h": shape.h, "in_w": shape.w, "conv_h": ch, "conv_w": cw, "out_h": ch // f, "out_w": cw // f,
+        "in_h": shape.h, "in_w": shape.w, "conv_h": ch, "conv_w": cw, "out_h": oh, "out_w": ow,
         "block_th": bth, "block_tw": btw, "blocks_y": by, "blocks_x": bx, "q_count": q,
         "pad_top": shape.pad, "pad_left": shape.pad,
     }
@@ -191,7 +192,8 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     dense, words, indices = _weights(hw, shape, rng, taps, kgs, red, red if shape.grouped else 0)
     ins = Instruction(fields | {
         "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "resident": int(shape.resident),
-        "residual": int(shape.residual), "pool": int(shape.pool), "stride": shape.stride, "sub_s": shape.sub_s,
+        "residual": int(shape.residual), "pool": int(shape.pool),
+        "upsample": int(shape.upsample), "stride": shape.stride, "sub_s": shape.sub_s,
         "max_window": int(shape.max_window), "leaky": int(shape.leaky), "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
         "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
         "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],

@@ -52,6 +52,8 @@ SHAPES = {
                          max_window=True, pool=True),
     "f2-leaky": Shape(tile=1, channels=16, outputs=20, h=9, w=8, pad=1, sub_s=3, leaky=True, pool=True),
     "direct-leaky-residual": Shape(tile=0, channels=16, outputs=16, h=7, w=6, sub_s=3, leaky=True, residual=True),
+    "f2-up": Shape(tile=1, channels=16, outputs=20, h=9, w=7, pad=1, sub_s=3, upsample=True, block=(2, 3)),
+    "direct-up-residual": Shape(tile=0, channels=16, outputs=16, h=5, w=6, sub_s=3, upsample=True, residual=True),
     "many-tiles": Shape(tile=1, channels=8, outputs=8, h=21, w=19, pad=1, sub_s=2),
 }
 
@@ -167,7 +169,7 @@ def test_extreme_values(tile: int, hw_name: str) -> None:
 
 
 BAD_FIELDS = [
-    ("max_window", 1, "Winograd layer"),
+    ("max_window", 1, "Winograd layer"), ("upsample", 1, "out_h"),
     ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "tile"), ("stride", 0, "stride"),
     ("stride", 2, "stride"), ("stride", 3, "stride"), ("kernel_h", 3, "stride"), ("sub_s", 0, "sub_s"),
     ("sub_s", 9, "sub_s"), ("in_h", 0, "size is 0"), ("blocks_x", 0, "size is 0"), ("block_th", 0, "size is 0"),

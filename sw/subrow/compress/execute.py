@@ -102,6 +102,8 @@ def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
     y = _activation(act, node, y) if act == "leaky" else y
     y = y + inputs[1] if len(inputs) == 2 else y
     y = _activation(act, node, y) if act in ("relu", "relu6") else y
+    if node.attrs.get("upsample"):
+        return functional.interpolate(y, scale_factor=2, mode="nearest")
     return functional.max_pool2d(y, 2) if node.attrs.get("pool") else y
 
 

@@ -8,7 +8,8 @@ from subrow.spec.errors import UnsupportedError
 SUPPORTED = (
     "convolutions with stride 1 or 2 (the same in both directions) and one group, or one group for each of "
     "equally many channels; behind one, in this order: leaky ReLU, addition, ReLU or ReLU6, 2x2 max pool "
-    "with stride 2; max pools with stride 1 or 2; average pools without a border, or that count it"
+    "with stride 2 or nearest upsampling by 2; max pools with stride 1 or 2; average pools without a border, or that "
+    "count it"
 )
 
 

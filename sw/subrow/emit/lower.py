@@ -100,7 +100,7 @@ def _info(graph: Graph, node: Node, p: PackedLayer, i: isa.Instruction, hw: HwCo
     kind = "linear" if node.attrs.get("linear") else "conv" if node.attrs["groups"] == 1 else "channelwise"
     details = {
         "kernel": list(window(node)), "max_window": bool(i.max_window), "stride": stride[0], "pool": bool(i.pool),
-        "relu": node.attrs.get("act") in ("relu", "relu6"), "leaky": bool(i.leaky),
+        "relu": node.attrs.get("act") in ("relu", "relu6"), "leaky": bool(i.leaky), "upsample": bool(i.upsample),
         "residual": bool(i.residual), "groups": node.attrs["groups"], "input": list(graph.node(node.inputs[0]).shape),
         "output": list(node.shape), "weight_bytes": int(p.data.size), "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip

@@ -24,11 +24,12 @@ that do not fit whole are dropped (no ceil_mode), and dilation is always 1.
 
 Any node may carry `out_scale`: the real value of one int8 step of its output, where the network's file has it;
 calibration takes it over. Passes add attributes to conv: `act` ("relu", "relu6", behind the residual; "leaky" with
-`slope`, before it; absent: none), `pool` (bool: 2x2 maximum, stride 2, after the activation), `max_window` (rows,
-columns: stride and pad are those of windows of this size, whose maximum the weights, 1x1, multiply; as in max_pool the
-border is never the maximum), `tile` ("direct", "f2", "f4"), `density` (s, L), `linear` (bool: from a linear layer); and
-the parameter `u` [taps, K, C'] (Winograd-domain weights in hardware tap order; direct: [1, K, C*kh*kw] in the engine's
-reduction order) with `mask` of the same shape (bool) once the layer is pruned. Quantisation adds `quant`.
+`slope`, before it; absent: none), `pool` (bool: 2x2 maximum, stride 2, after the activation), `upsample` (bool: nearest
+neighbour by 2, in the pool's place), `max_window` (rows, columns: stride and pad are those of windows of this size,
+whose maximum the weights, 1x1, multiply; as in max_pool the border is never the maximum), `tile` ("direct", "f2",
+"f4"), `density` (s, L), `linear` (bool: from a linear layer); and the parameter `u` [taps, K, C'] (Winograd-domain
+weights in hardware tap order; direct: [1, K, C*kh*kw] in the engine's reduction order) with `mask` of the same shape
+(bool) once the layer is pruned. Quantisation adds `quant`.
 """
 
 from __future__ import annotations

@@ -160,8 +160,12 @@ def _conv(where: str, node: Node, shapes: list[Shape]) -> Shape:
         raise GraphError(f"{where}: residual {shapes[1]}, must be {(k, rows, columns)}")
     _check_act(where, node)
     _check_u(where, node)
+    if node.attrs.get("pool") and node.attrs.get("upsample"):
+        raise GraphError(f"{where}: both pool and upsample, must be one of them")
     if node.attrs.get("pool"):
         rows, columns = rows // 2, columns // 2
+    if node.attrs.get("upsample"):
+        rows, columns = 2 * rows, 2 * columns
     if min(rows, columns) < 1:
         raise GraphError(f"{where}: input {shapes[0]} is too small; the output would be {(k, rows, columns)}")
     return k, rows, columns

@@ -1,4 +1,4 @@
-"""One conv node for each instruction: [maximum of windows +] conv [+ residual] [+ activation] [+ 2x2 maximum]."""
+"""One conv node for each instruction: [maximum of windows +] conv [+ residual] [+ activation] [+ resizing]."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from subrow.ir.graph import ACTIVATIONS, Graph, Node, pads, pair
 from subrow.passes.rewrite import channelwise, rename, with_scale_of
 from subrow.spec.errors import UnsupportedError
 
-_STAY = ("input", "conv", "output", "max_pool", "avg_pool", "upsample", "concat")
+_STAY = ("input", "conv", "output", "max_pool", "avg_pool", "concat")
 _BEFORE = ("flatten", "linear", "global_avg_pool", "batch_norm")
 
 
 def fuse(graph: Graph) -> Graph:
-    """Only input, conv and output nodes remain, and what no convolution takes: some pools, upsample and concat.
+    """Only input, conv and output nodes remain, and what no convolution takes: some pools, and concat.
 
     A fused node keeps the convolution's name and stands where the last operator that it took stood; its residual is
-    its second input. An activation, addition or 2x2 pool without a convolution before it, and an output that would read
-    an input, get a channel-wise 1x1 convolution with weight 1 of their own. Other max pools of stride 1 or 2 become one
-    (`max_window`).
+    its second input. An activation, addition, 2x2 pool or upsampling without a convolution before it, and an output
+    that would read an input, get a channel-wise 1x1 convolution with weight 1 of their own. Other max pools of stride 1
+    or 2 become one (`max_window`).
     """
     early = next((n for n in graph if n.op in _BEFORE), None)
     if early is not None:
@@ -77,17 +77,20 @@ def _absorb(graph: Graph, name: str) -> Graph | None:
     if len(users) != 1:
         return None
     user, attrs, inputs = users[0], dict(conv.attrs), conv.inputs
+    resized = attrs.get("pool") or attrs.get("upsample")
     if user.op == "add":
         others = [i for i in user.inputs if i != name]
-        if len(others) != 1 or len(inputs) == 2 or attrs.get("act") not in (None, "leaky") or attrs.get("pool"):
+        if len(others) != 1 or len(inputs) == 2 or attrs.get("act") not in (None, "leaky") or resized:
             return None
         inputs = (*inputs, others[0])
-    elif user.op in ACTIVATIONS:  # behind the pool, too: none of them reverses an order
+    elif user.op in ACTIVATIONS:  # behind the pool or upsampling, too: none of them reverses an order
         if len(inputs) == 2 and "leaky" in (attrs.get("act"), ACTIVATIONS[user.op]):
             return None  # a leaky ReLU stands before the addition
         attrs = _activated(attrs, user)
-    elif _pools_quads(user) and not attrs.get("pool"):
+    elif _pools_quads(user) and not resized:
         attrs["pool"] = True
+    elif user.op == "upsample" and not resized:
+        attrs["upsample"] = True
     else:
         return None
     fused = with_scale_of(conv.evolve(inputs=inputs, shape=user.shape, attrs=attrs), user)

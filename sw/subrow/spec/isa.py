@@ -46,6 +46,7 @@ FIELDS: tuple[Field, ...] = (
     F("resident", 1, "1: the weights of a pass are fetched once and stay; 0: fetched again for every block"),
     F("residual", 1, "1: add the tensor at res_offset"),
     F("pool", 1, "1: 2x2 maximum, stride 2, after the activation"),
+    F("upsample", 1, "1: every output pixel is written as a square of 2x2; not with pool"),
     F("max_window", 1, "1: a direct layer reduces over the maximum of each window, not over its pixels"),
     F("leaky", 1, "1: sums below 0 take the channel's second multiplier, before the residual is added"),
     F("stride", 2, "input step of a direct layer: 1 or 2"),

@@ -186,7 +186,7 @@ def _kernel(ins: Instruction) -> tuple[int, int]:
 def _check_details(ins: Instruction, info: LayerInfo) -> None:
     known = {
         "kernel": list(_kernel(ins)), "stride": ins.stride, "pool": bool(ins.pool), "relu": ins.act_min >= 0,
-        "max_window": bool(ins.max_window), "leaky": bool(ins.leaky),
+        "max_window": bool(ins.max_window), "leaky": bool(ins.leaky), "upsample": bool(ins.upsample),
         "residual": bool(ins.residual), "blocks": [ins.blocks_y, ins.blocks_x],
         "input": [info.in_channels, ins.in_h, ins.in_w], "output": [info.out_channels, ins.out_h, ins.out_w],
     }  # fmt: skip

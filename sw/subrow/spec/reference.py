@@ -102,4 +102,6 @@ def layer(
     z = np.clip(z, ins.act_min, ins.act_max)
     if ins.pool:
         z = z[:, : 2 * ins.out_h, : 2 * ins.out_w].reshape(-1, ins.out_h, 2, ins.out_w, 2).max(axis=(2, 4))
+    if ins.upsample:
+        z = z.repeat(2, axis=1).repeat(2, axis=2)
     return z.astype(np.int8)
