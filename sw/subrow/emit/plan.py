@@ -91,7 +91,8 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
         name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=-(-c // hw.sub_row), conv_h=conv_h, conv_w=conv_w,
         out_h=out_h, out_w=out_w, kernel=kernel, stride=stride, pad_top=top, pad_left=left, pool=pool,
         upsample=bool(node.attrs.get("upsample")), max_window="max_window" in node.attrs, residual=residual,
-        v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs, pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, chunk_words=p.chunk_words, resident=False,
+        v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs, pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes,
+        chunk_words=p.chunk_words, resident=False,
     )  # fmt: skip
 
 
