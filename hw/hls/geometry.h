@@ -17,7 +17,8 @@ inline TileShape tile_shape(const Instr& ins) {
 }
 
 // One block. Row and column fields: tiles (th), first input pixel in image coordinates (iy0, may be negative), the part
-// inside the image (ry0, nrows), convolution outputs (crows) and outputs in the buffer (oy0, orows; upsampled only in memory).
+// inside the image (ry0, nrows), convolution outputs (crows) and outputs in the buffer (oy0, orows; upsampled only in
+// memory).
 struct Block {
   int index;     // of all blocks of all passes
   int kg0, kg1;  // output channel groups of its pass
