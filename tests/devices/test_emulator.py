@@ -169,7 +169,6 @@ def test_extreme_values(tile: int, hw_name: str) -> None:
 
 
 BAD_FIELDS = [
-    ("max_window", 1, "Winograd layer"), ("upsample", 1, "out_h"),
     ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "tile"), ("stride", 0, "stride"),
     ("stride", 2, "stride"), ("stride", 3, "stride"), ("kernel_h", 3, "stride"), ("sub_s", 0, "sub_s"),
     ("sub_s", 9, "sub_s"), ("in_h", 0, "size is 0"), ("blocks_x", 0, "size is 0"), ("block_th", 0, "size is 0"),
@@ -177,11 +176,11 @@ BAD_FIELDS = [
     ("v_words", 7, "v_words"), ("red_words", 4096, "v_words"),
     ("v_kstep", 1, "v_words"), ("chunk_words", 65535, "chunk_words"), ("in_row_bytes", 8, "row size"),
     ("out_row_bytes", 1 << 20, "output lies outside"), ("blocks_y", 3, "blocks_y"),
-    ("q_count", (1, 1, 1, 1), "q_count"),
+    ("q_count", (1, 1, 1, 1), "q_count"), ("upsample", 1, "out_h"),
     ("pad_top", 63, "no input row"), ("act_min", 127, None), ("res_shift", 63, "shift"), ("layer_id", 1, "layer_id"),
     ("in_offset", 4, "multiple"), ("in_offset", 1 << 31, "input lies outside"),
     ("out_offset", 0xFFFFFFF8, "output lies outside"), ("weight_offset", 0xFFFFFFF8, "image"),
-    ("weight_offset", 3, "multiple"), ("layer_id", 32767, "layer_id"),
+    ("weight_offset", 3, "multiple"), ("layer_id", 32767, "layer_id"), ("max_window", 1, "Winograd layer"),
 ]
 
 
