@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from subrow.ir.graph import Graph, Node, pads, pair
-from subrow.ir.weights import Quant, from_reduction, tile_kind
+from subrow.ir.graph import Graph, Node, pads, pair, window
+from subrow.ir.weights import Quant, from_reduction, negative_mult, tile_kind
 from subrow.spec.formats import clamp, round_shift
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TileKind, as_int, tap_order, tile
@@ -32,16 +32,23 @@ def run_integer(graph: Graph, images: np.ndarray, hw: HwConfig) -> dict[str, np.
 def layer(node: Node, inputs: list[np.ndarray], hw: HwConfig) -> np.ndarray:
     quant: Quant = node.attrs["quant"]
     top, left, bottom, right = pads(node)
-    x = np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
+    border = -128 if "max_window" in node.attrs else 0
+    x = np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=border)
     y = _direct(node, x, quant, hw) if tile_kind(node) is TileKind.DIRECT else _winograd(node, x, quant, hw)
     assert np.abs(y).max() < 1 << (hw.y_bits - 1)
-    t = round_shift((y + quant.bias[:, None, None]) * quant.mult[:, None, None], quant.shift[:, None, None])
+    biased = y + quant.bias[:, None, None]
+    mult = quant.mult[:, None, None]
+    if node.attrs.get("act") == "leaky":
+        mult = np.where(biased < 0, negative_mult(quant.mult, node.attrs["slope"])[:, None, None], mult)
+    t = round_shift(biased * mult, quant.shift[:, None, None])
     if len(inputs) == 2:
         t = t + round_shift(inputs[1] * quant.res_mult, quant.res_shift)
     z = np.clip(t, quant.act_min, quant.act_max)
     if node.attrs.get("pool"):
         h, w = z.shape[2] // 2 * 2, z.shape[3] // 2 * 2
         z = z[:, :, :h, :w].reshape(*z.shape[:2], h // 2, 2, w // 2, 2).max(axis=(3, 5))
+    if node.attrs.get("upsample"):
+        z = z.repeat(2, axis=2).repeat(2, axis=3)
     return z
 
 
@@ -67,9 +74,11 @@ def _direct(node: Node, x: np.ndarray, quant: Quant, hw: HwConfig) -> np.ndarray
     weight, (stride, _) = node.params["weight"], pair(node.attrs["stride"])
     g = from_reduction(quant.u, weight.shape, quant.sub_row).astype(float)
     v = clamp(round_shift(x, quant.ev[0]), hw.v_bits).astype(float)
-    cut = np.lib.stride_tricks.sliding_window_view(v, weight.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+    cut = np.lib.stride_tricks.sliding_window_view(v, window(node), (2, 3))[:, :, ::stride, ::stride]
+    if "max_window" in node.attrs:
+        cut = cut.max(axis=(4, 5), keepdims=True)
     groups, (n, _, oh, ow) = node.attrs["groups"], cut.shape[:4]
-    flat = cut.reshape(n, groups, -1, oh, ow, *weight.shape[2:]).transpose(1, 0, 3, 4, 2, 5, 6)
+    flat = cut.reshape(n, groups, -1, oh, ow, *cut.shape[4:]).transpose(1, 0, 3, 4, 2, 5, 6)
     flat = flat.reshape(groups, n * oh * ow, -1)
     y = flat @ g.reshape(groups, len(g) // groups, -1).transpose(0, 2, 1)  # [groups, pixels, K / groups]
     y = y.reshape(groups, n, oh, ow, -1).transpose(1, 0, 4, 2, 3).reshape(n, -1, oh, ow)

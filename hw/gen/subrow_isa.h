@@ -5,8 +5,8 @@
 
 namespace subrow {
 
-constexpr int kIsaVersion = 3;
-constexpr int kInstrBits = 878;
+constexpr int kIsaVersion = 4;
+constexpr int kInstrBits = 881;
 constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
@@ -30,6 +30,9 @@ struct Instr {
   uint32_t resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
   uint32_t residual;  // 1: add the tensor at res_offset
   uint32_t pool;  // 1: 2x2 maximum, stride 2, after the activation
+  uint32_t upsample;  // 1: every output pixel is written as a square of 2x2; not with pool
+  uint32_t max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels
+  uint32_t leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
   uint32_t stride;  // input step of a direct layer: 1 or 2
   uint32_t sub_s;  // steps per sub-row, 1..L
   uint32_t layer_id;  // index of the counter record
@@ -55,7 +58,7 @@ struct Instr {
   uint32_t in_row_bytes;  // from one input row to the next: in_row_words * L, or more when the input is a slice
   uint32_t out_row_bytes;  // from one output row to the next: out_cb * out_w * L, or more when the output is a slice
   uint32_t res_row_bytes;  // from one residual row to the next: out_cb * conv_w * L, or more
-  uint32_t v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w
+  uint32_t v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w, with max_window in_cb
   uint32_t red_words;  // V words that one output channel group reduces over
   uint32_t v_kstep;  // first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers
   uint32_t chunk_words;  // weight words of one output channel group
@@ -88,49 +91,52 @@ inline Instr decode_instr(const uint8_t* bytes) {
   ins.resident = instr_bits(bytes, 7, 1);
   ins.residual = instr_bits(bytes, 8, 1);
   ins.pool = instr_bits(bytes, 9, 1);
-  ins.stride = instr_bits(bytes, 10, 2);
-  ins.sub_s = instr_bits(bytes, 12, 5);
-  ins.layer_id = instr_bits(bytes, 17, 15);
-  ins.in_offset = instr_bits(bytes, 32, 32);
-  ins.out_offset = instr_bits(bytes, 64, 32);
-  ins.res_offset = instr_bits(bytes, 96, 32);
-  ins.weight_offset = instr_bits(bytes, 128, 32);
-  ins.in_h = instr_bits(bytes, 160, 12);
-  ins.in_w = instr_bits(bytes, 172, 12);
-  ins.in_cb = instr_bits(bytes, 184, 12);
-  ins.conv_h = instr_bits(bytes, 196, 12);
-  ins.conv_w = instr_bits(bytes, 208, 12);
-  ins.out_h = instr_bits(bytes, 220, 12);
-  ins.out_w = instr_bits(bytes, 232, 12);
-  ins.out_cb = instr_bits(bytes, 244, 12);
-  ins.kgs = instr_bits(bytes, 256, 12);
-  ins.pass_kgs = instr_bits(bytes, 268, 12);
-  ins.kernel_h = instr_bits(bytes, 280, 6);
-  ins.kernel_w = instr_bits(bytes, 286, 6);
-  ins.pad_top = instr_bits(bytes, 292, 6);
-  ins.pad_left = instr_bits(bytes, 298, 6);
-  ins.in_row_words = instr_bits(bytes, 304, 24);
-  ins.in_row_bytes = instr_bits(bytes, 328, 24);
-  ins.out_row_bytes = instr_bits(bytes, 352, 24);
-  ins.res_row_bytes = instr_bits(bytes, 376, 24);
-  ins.v_words = instr_bits(bytes, 400, 16);
-  ins.red_words = instr_bits(bytes, 416, 16);
-  ins.v_kstep = instr_bits(bytes, 432, 16);
-  ins.chunk_words = instr_bits(bytes, 448, 16);
-  ins.block_th = instr_bits(bytes, 464, 10);
-  ins.block_tw = instr_bits(bytes, 474, 10);
-  ins.blocks_y = instr_bits(bytes, 484, 10);
-  ins.blocks_x = instr_bits(bytes, 494, 10);
+  ins.upsample = instr_bits(bytes, 10, 1);
+  ins.max_window = instr_bits(bytes, 11, 1);
+  ins.leaky = instr_bits(bytes, 12, 1);
+  ins.stride = instr_bits(bytes, 13, 2);
+  ins.sub_s = instr_bits(bytes, 15, 5);
+  ins.layer_id = instr_bits(bytes, 20, 15);
+  ins.in_offset = instr_bits(bytes, 35, 32);
+  ins.out_offset = instr_bits(bytes, 67, 32);
+  ins.res_offset = instr_bits(bytes, 99, 32);
+  ins.weight_offset = instr_bits(bytes, 131, 32);
+  ins.in_h = instr_bits(bytes, 163, 12);
+  ins.in_w = instr_bits(bytes, 175, 12);
+  ins.in_cb = instr_bits(bytes, 187, 12);
+  ins.conv_h = instr_bits(bytes, 199, 12);
+  ins.conv_w = instr_bits(bytes, 211, 12);
+  ins.out_h = instr_bits(bytes, 223, 12);
+  ins.out_w = instr_bits(bytes, 235, 12);
+  ins.out_cb = instr_bits(bytes, 247, 12);
+  ins.kgs = instr_bits(bytes, 259, 12);
+  ins.pass_kgs = instr_bits(bytes, 271, 12);
+  ins.kernel_h = instr_bits(bytes, 283, 6);
+  ins.kernel_w = instr_bits(bytes, 289, 6);
+  ins.pad_top = instr_bits(bytes, 295, 6);
+  ins.pad_left = instr_bits(bytes, 301, 6);
+  ins.in_row_words = instr_bits(bytes, 307, 24);
+  ins.in_row_bytes = instr_bits(bytes, 331, 24);
+  ins.out_row_bytes = instr_bits(bytes, 355, 24);
+  ins.res_row_bytes = instr_bits(bytes, 379, 24);
+  ins.v_words = instr_bits(bytes, 403, 16);
+  ins.red_words = instr_bits(bytes, 419, 16);
+  ins.v_kstep = instr_bits(bytes, 435, 16);
+  ins.chunk_words = instr_bits(bytes, 451, 16);
+  ins.block_th = instr_bits(bytes, 467, 10);
+  ins.block_tw = instr_bits(bytes, 477, 10);
+  ins.blocks_y = instr_bits(bytes, 487, 10);
+  ins.blocks_x = instr_bits(bytes, 497, 10);
   for (int i = 0; i < 4; ++i)
-    ins.q_count[i] = instr_bits(bytes, 504 + i * 12, 12);
-  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 552, 8) << 24) >> 24;
-  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 560, 8) << 24) >> 24;
-  ins.res_mult = instr_bits(bytes, 568, 16);
-  ins.res_shift = instr_bits(bytes, 584, 6);
+    ins.q_count[i] = instr_bits(bytes, 507 + i * 12, 12);
+  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 555, 8) << 24) >> 24;
+  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 563, 8) << 24) >> 24;
+  ins.res_mult = instr_bits(bytes, 571, 16);
+  ins.res_shift = instr_bits(bytes, 587, 6);
   for (int i = 0; i < 36; ++i)
-    ins.ev[i] = instr_bits(bytes, 590 + i * 4, 4);
+    ins.ev[i] = instr_bits(bytes, 593 + i * 4, 4);
   for (int i = 0; i < 36; ++i)
-    ins.em[i] = instr_bits(bytes, 734 + i * 4, 4);
+    ins.em[i] = instr_bits(bytes, 737 + i * 4, 4);
   return ins;
 }
 

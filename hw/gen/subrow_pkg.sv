@@ -2,8 +2,8 @@
 
 package subrow_pkg;
 
-  localparam int unsigned IsaVersion = 3;
-  localparam int unsigned InstrBits = 878;
+  localparam int unsigned IsaVersion = 4;
+  localparam int unsigned InstrBits = 881;
   localparam int unsigned InstrBytes = 128;
   localparam int unsigned MaxTaps = 36;
   localparam int unsigned RecordWords = 8;
@@ -27,7 +27,7 @@ package subrow_pkg;
     logic [15:0] chunk_words;  // weight words of one output channel group
     logic [15:0] v_kstep;  // first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers
     logic [15:0] red_words;  // V words that one output channel group reduces over
-    logic [15:0] v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w
+    logic [15:0] v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w, with max_window in_cb
     logic [23:0] res_row_bytes;  // from one residual row to the next: out_cb * conv_w * L, or more
     logic [23:0] out_row_bytes;  // from one output row to the next: out_cb * out_w * L, or more when the output is a slice
     logic [23:0] in_row_bytes;  // from one input row to the next: in_row_words * L, or more when the input is a slice
@@ -53,6 +53,9 @@ package subrow_pkg;
     logic [14:0] layer_id;  // index of the counter record
     logic [4:0] sub_s;  // steps per sub-row, 1..L
     logic [1:0] stride;  // input step of a direct layer: 1 or 2
+    logic [0:0] leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
+    logic [0:0] max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels
+    logic [0:0] upsample;  // 1: every output pixel is written as a square of 2x2; not with pool
     logic [0:0] pool;  // 1: 2x2 maximum, stride 2, after the activation
     logic [0:0] residual;  // 1: add the tensor at res_offset
     logic [0:0] resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block

@@ -53,7 +53,7 @@ constexpr const char* kCheckText[kCheckCodes] = {
     "stride is not 1 or 2, or a Winograd layer has a stride or a window",
     "sub_s is outside 1..L",
     "a size is 0",
-    "out_h or out_w does not follow from conv_h, conv_w and pool",
+    "out_h or out_w does not follow from conv_h, conv_w, pool and upsample",
     "kgs is not ceil(out_cb / CB)",
     "pass_kgs exceeds kgs, or is less although the weights do not stay or the layer is grouped",
     "v_words, red_words and v_kstep disagree",
@@ -99,7 +99,7 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   if (ins.tile > kF4) return kBadTile;
   const bool direct = ins.tile == kDirect;
   if (ins.stride < 1 || ins.stride > 2) return kBadStride;
-  if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1)) return kBadStride;
+  if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1 || ins.max_window)) return kBadStride;
   if (ins.sub_s < 1 || ins.sub_s > static_cast<uint32_t>(kSubRow)) return kBadSubS;
   const uint32_t sizes[] = {ins.in_h,      ins.in_w,     ins.in_cb,    ins.conv_h,   ins.conv_w,   ins.out_h,
                             ins.out_w,     ins.out_cb,   ins.kgs,      ins.pass_kgs, ins.kernel_h, ins.kernel_w,
@@ -107,8 +107,9 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   for (uint32_t size : sizes) {
     if (size == 0) return kBadSize;
   }
-  const uint32_t factor = ins.pool ? 2 : 1;
-  if (ins.out_h != ins.conv_h / factor || ins.out_w != ins.conv_w / factor) return kBadOutput;
+  if (ins.pool && ins.upsample) return kBadOutput;
+  const uint32_t shrink = ins.pool ? 2 : 1, grow = ins.upsample ? 2 : 1;
+  if (ins.out_h != ins.conv_h * grow / shrink || ins.out_w != ins.conv_w * grow / shrink) return kBadOutput;
   if (ins.act_min > ins.act_max) return kBadClamp;
   if (ins.res_shift > kMaxShift) return kBadShift;
   if (ins.layer_id >= layers) return kBadLayerId;
@@ -119,7 +120,8 @@ inline CheckCode check_reduction(const Instr& ins) {
   if (ins.kgs != static_cast<uint32_t>(ceil_div(ins.out_cb, kBlocksOut))) return kBadGroups;
   if (ins.pass_kgs > ins.kgs) return kBadPass;
   if (ins.pass_kgs < ins.kgs && (!ins.resident || ins.v_kstep != 0)) return kBadPass;
-  if (ins.v_words != product(ins.in_cb, ins.kernel_h, ins.kernel_w)) return kBadReduction;
+  const uint64_t area = ins.max_window ? 1 : product(ins.kernel_h, ins.kernel_w);
+  if (ins.v_words != product(ins.in_cb, area)) return kBadReduction;
   if (ins.v_kstep != 0 && ins.v_kstep != ins.red_words) return kBadReduction;
   if (product(ins.kgs - 1, ins.v_kstep) + ins.red_words > ins.v_words) return kBadReduction;
   const uint64_t steps = product(ins.red_words, ins.sub_s);

@@ -17,7 +17,8 @@ inline TileShape tile_shape(const Instr& ins) {
 }
 
 // One block. Row and column fields: tiles (th), first input pixel in image coordinates (iy0, may be negative), the part
-// inside the image (ry0, nrows), convolution outputs (crows) and stored outputs (oy0 in memory, orows).
+// inside the image (ry0, nrows), convolution outputs (crows) and outputs in the buffer (oy0, orows; upsampled only in
+// memory).
 struct Block {
   int index;     // of all blocks of all passes
   int kg0, kg1;  // output channel groups of its pass
@@ -44,7 +45,7 @@ inline Span block_span(int b, int block_tiles, int m, int stride, int ext, int p
   s.c0 = b * block_tiles * m;
   s.cn = imin(s.tiles * m, conv - s.c0);
   s.o0 = pool ? s.c0 / 2 : s.c0;
-  s.on = imax(0, imin(pool ? s.tiles * m / 2 : s.tiles * m, out - s.o0));
+  s.on = pool ? imax(0, imin(s.tiles * m / 2, out - s.o0)) : s.cn;
   return s;
 }
 

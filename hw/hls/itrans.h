@@ -17,6 +17,8 @@ inline int vbuf_address(const Instr& ins, int strip, int g, int w) {
   return (strip * tile_shape(ins).groups + g) * static_cast<int>(ins.v_words) + w;
 }
 
+constexpr int kLowest = -128;  // pixels outside the image where the maximum of a window is taken
+
 constexpr int kBtDirect[2][2] = {{1, 0}, {0, 1}};
 
 template <Tile kKind>
@@ -51,6 +53,7 @@ struct Window {
 template <int kAlpha>
 inline void read_window(const Instr& ins, const Block& b, const ActBuffer& abuf, Window at,
                         bt_t (&x)[kAlpha][kAlpha][kSubRow]) {
+  const int outside = ins.max_window ? kLowest : 0;
   for (int r = 0; r < kAlpha; ++r) {
     const int y = at.y + r * at.step, ly = y - b.ry0;
     const bool row_inside = y >= 0 && y < static_cast<int>(ins.in_h);
@@ -60,7 +63,7 @@ inline void read_window(const Instr& ins, const Block& b, const ActBuffer& abuf,
       const int column = at.x + c * at.step;
       const bool inside = row_inside && column >= 0 && column < static_cast<int>(ins.in_w);
       for (int l = 0; l < kSubRow; ++l) {
-        x[r][c][l] = inside ? static_cast<int>(abuf[ly & (kRamBanks - 1)][base + column - b.rx0].l[l]) : 0;
+        x[r][c][l] = inside ? static_cast<int>(abuf[ly & (kRamBanks - 1)][base + column - b.rx0].l[l]) : outside;
       }
     }
   }
@@ -95,13 +98,35 @@ inline v_t clamp_v(bt_t x) {
   return x > kLimit ? static_cast<v_t>(kLimit) : x < -kLimit ? static_cast<v_t>(-kLimit) : static_cast<v_t>(x);
 }
 
+// x = the maximum of all windows of a direct layer's kernel, pixel by pixel; x holds the first.
+template <int kAlpha>
+inline void take_maximum(const Instr& ins, const Block& b, const ActBuffer& abuf, Window at,
+                         bt_t (&x)[kAlpha][kAlpha][kSubRow]) {
+  const int columns = ins.kernel_w, area = ins.kernel_h * columns;
+  for (int k = 1; k < area; ++k) {
+    bt_t next[kAlpha][kAlpha][kSubRow];
+    read_window<kAlpha>(ins, b, abuf, {at.y + k / columns, at.x + k % columns, at.step, at.cb}, next);
+    for (int i = 0; i < kAlpha * kAlpha; ++i) {
+      for (int l = 0; l < kSubRow; ++l) {
+#pragma HLS UNROLL
+        bt_t& most = x[i / kAlpha][i % kAlpha][l];
+        if (next[i / kAlpha][i % kAlpha][l] > most) most = next[i / kAlpha][i % kAlpha][l];
+      }
+    }
+  }
+}
+
 template <Tile kKind>
 inline void itrans_window(const Instr& ins, const Block& b, const ActBuffer& abuf, Window at, int tile, int w,
                           VBuffer& vbuf) {
   using T = Transform<kKind>;
   bt_t x[T::kAlpha][T::kAlpha][kSubRow];
   read_window<T::kAlpha>(ins, b, abuf, at, x);
-  if (kKind != kDirect) transform_window<kKind>(x);
+  if (kKind != kDirect) {
+    transform_window<kKind>(x);
+  } else if (ins.max_window) {
+    take_maximum<T::kAlpha>(ins, b, abuf, at, x);
+  }
   for (int p = 0; p < T::kTaps; ++p) {
 #pragma HLS PIPELINE II = 1
     VWord& word = vbuf[vbuf_address(ins, tile / kStrip, p / kLanes, w)];
@@ -115,12 +140,13 @@ inline void itrans_window(const Instr& ins, const Block& b, const ActBuffer& abu
 template <Tile kKind>
 inline void itrans_block(const Instr& ins, const Block& b, const ActBuffer& abuf, VBuffer& vbuf) {
   const int step = kKind == kDirect ? ins.stride : 1, tile_step = Transform<kKind>::kOut * ins.stride;
+  const int rows = ins.max_window ? 1 : ins.kernel_h, columns = ins.max_window ? 1 : ins.kernel_w;
   for (int i = 0; i < b.tiles; ++i) {
     const int y = b.iy0 + i / b.tw * tile_step, x = b.ix0 + i % b.tw * tile_step;
     int w = 0;
     for (int cb = 0; cb < static_cast<int>(ins.in_cb); ++cb) {
-      for (int ky = 0; ky < static_cast<int>(ins.kernel_h); ++ky) {
-        for (int kx = 0; kx < static_cast<int>(ins.kernel_w); ++kx) {
+      for (int ky = 0; ky < rows; ++ky) {
+        for (int kx = 0; kx < columns; ++kx) {
           itrans_window<kKind>(ins, b, abuf, {y + ky, x + kx, step, cb}, i, w++, vbuf);
         }
       }

@@ -15,7 +15,9 @@ struct Quad {
 
 inline int requantise(const Instr& ins, const Param& p, y_t y, int residual) {
 #pragma HLS INLINE
-  const scaled_t t = round_shift(static_cast<scaled_t>(static_cast<scaled_t>(y + p.bias) * p.mult), p.shift);
+  const scaled_t biased = y + p.bias;
+  const int mult = ins.leaky && biased < 0 ? p.negative : p.mult;
+  const scaled_t t = round_shift(static_cast<scaled_t>(biased * mult), p.shift);
   const int64_t scaled = static_cast<int64_t>(residual) * ins.res_mult;
   const int64_t sum = static_cast<int64_t>(t) + (ins.residual ? round_shift(scaled, ins.res_shift) : 0);
   return sum < ins.act_min ? ins.act_min : sum > ins.act_max ? ins.act_max : static_cast<int>(sum);

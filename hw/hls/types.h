@@ -75,6 +75,7 @@ struct Param {
   int32_t bias;
   uint16_t mult;
   uint8_t shift;
+  uint16_t negative;  // multiplier of sums below 0 in a leaky layer
 };
 
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }

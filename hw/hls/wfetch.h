@@ -40,7 +40,8 @@ inline Param unpack_param(const uint8_t* b) {
   Param p;
   p.bias = static_cast<int32_t>(b[0] | b[1] << 8 | b[2] << 16 | static_cast<uint32_t>(b[3]) << 24);
   p.mult = b[4] | b[5] << 8;
-  p.shift = b[6];
+  p.shift = b[6] & 63;
+  p.negative = (b[6] | b[7] << 8) & 0xffc0;  // the six bits of the shift are 0 in it
   return p;
 }
 

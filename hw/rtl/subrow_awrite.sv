@@ -1,7 +1,7 @@
 // Output writer: moves every (block, kg) unit from the output buffer to memory, then writes the counter record.
 //
 // For each unit, for y of the block, for kb: one segment of ocols words, one writer request per segment. Requests are
-// issued up to `Ahead` segments before their data. Units whose block has no output pixel (pooling) are only counted.
+// issued up to `Ahead` segments before their data. Upsampling reads every row and word of the buffer twice. Units whose block has no output pixel (pooling) are only counted.
 //
 // Contract
 //   command   one layer per transfer; cmd_ready_o is high when idle; the 16-bit counter restarts with each command.
@@ -116,6 +116,9 @@ module subrow_awrite
   seg_t seg, queue_seg;
   logic queue_v, queue_take;
 
+  wire up = in_q.upsample[0];
+  wire [11:0] rows = up ? {orows[10:0], 1'b0} : orows;  // in memory
+  wire [11:0] columns = up ? {ocols[10:0], 1'b0} : ocols;
   wire first = first_x_q && kg_q == 12'd0;
   wire empty = orows == 12'd0 || ocols == 12'd0;
   wire kb_last = 32'(kb_q) == Cb - 1 || kb_q + 12'd1 == left_q;
@@ -132,13 +135,13 @@ module subrow_awrite
   assign seg = '{
       unit_last: empty || (kb_last && y_last),
       addr: {unit_q[0], HalfBits'(orow_q + HalfBits'(kb_q))},
-      words: empty ? 12'd0 : ocols
+      words: empty ? 12'd0 : columns
   };
   assign blk_next = state_q == Next && kg_last;
 
   always_ff @(posedge clk_i) begin
     load_q <= rst_ni && start;
-    y_last_q <= orows - 12'd1;
+    y_last_q <= rows - 12'd1;
     kg_last_q <= kgs - 12'd1;
     if (!rst_ni || start) unit_q <= '0;
     else if (walk_done) unit_q <= unit_q + 16'd1;
@@ -167,7 +170,7 @@ module subrow_awrite
         if (kb_last) begin
           row_q <= next_row;
           y_q <= y_q + 12'd1;
-          orow_q <= orow_q + HalfBits'(32'(ocols) * Cb);
+          if (!up || y_q[0]) orow_q <= orow_q + HalfBits'(32'(ocols) * Cb);
         end
       end
       Next: begin
@@ -181,7 +184,7 @@ module subrow_awrite
           if (corner_q) pass_q <= next_group;
           if (pass_end) first_q <= left_q - 12'(Cb);
           if (pass_end) block_q <= corner_q ? next_group : pass_q;
-          else if (!bx_last) block_q <= block_q + (40'(ocols) << WordLsb);
+          else if (!bx_last) block_q <= block_q + (40'(columns) << WordLsb);
           else block_q <= first ? row_q : band_q;
         end
       end
@@ -218,7 +221,7 @@ module subrow_awrite
     else if (wr_ready_i) req_v_q <= 1'b0;
     if (req_free) begin
       req_addr_q <= rec_start ? record_base_i + {19'd0, in_q.layer_id, 6'd0} : seg_q;
-      req_beats_q <= rec_start ? 16'(RecordBeats) : {4'd0, ocols};
+      req_beats_q <= rec_start ? 16'(RecordBeats) : {4'd0, columns};
     end
   end
 
@@ -264,7 +267,7 @@ module subrow_awrite
     end
     if (queue_take) cur_q <= queue_seg;
     else if (o_re_o) begin
-      cur_q.addr <= cur_q.addr + OAddrBits'(Cb);
+      if (!up || cur_q.words[0]) cur_q.addr <= cur_q.addr + OAddrBits'(Cb);  // behind the second of two
       cur_q.words <= cur_q.words - 12'd1;
     end
     if (rec_start) record_q <= record_i;

@@ -3,7 +3,8 @@
 // Windows in loop-nest order (docs/hardware.md): tile, channel block, window row, window column. One column of a
 // window is read per cycle (up to six rows, one per bank), the columns are transformed as they come, the rows while
 // the next window is read, one per cycle (subrow_itrans_data does both). A window takes direct 2, F2 4, F4 9 cycles.
-// Pixels outside the image are 0. Tiles past the last one of a block are not written.
+// Pixels outside the image are 0. Tiles past the last one of a block are not written. With max_window the windows of a
+// channel block's kernel make one V word: subrow_itrans_data keeps their maximum, and only the last of them is written.
 //
 // Contract: one layer per command; cmd_ready_o is high when idle. A window waits until its rows are there (rows_i); a
 // block waits until its half of the V buffer is free (v_free_i). RAM reads have latency 1; writes never wait.
@@ -56,6 +57,8 @@ module subrow_itrans
     logic             half;
     logic [15:0]      addr;    // of tap group 0
     logic             q_last;  // last window of a tile group
+    logic             first;   // of the windows whose maximum is taken
+    logic             write;   // V word complete
   } window_t;
 
   // ---- command and block --------------------
@@ -107,12 +110,14 @@ module subrow_itrans
   /* verilator lint_on PINCONNECTEMPTY */
 
   logic direct, f2, wide_step;  // wide_step: rows and columns of a window are two apart
+  logic maximum;
   logic [2:0] cols_last;
   logic [3:0] pace_last;  // also: the last row step
   logic [4:0] tile_step;
   assign direct      = cmd_q.tile == TileDirect;
   assign f2          = cmd_q.tile == TileF2;
   assign wide_step   = direct && cmd_q.stride == 2'd2;
+  assign maximum     = cmd_q.max_window[0];
   assign cols_last   = direct ? 3'd1 : f2 ? 3'd3 : 3'd5;
   assign pace_last   = direct ? 4'd1 : f2 ? 4'd3 : 4'd8;
   assign tile_step   = wide_step || !(direct || f2) ? 5'd4 : 5'd2;
@@ -133,7 +138,7 @@ module subrow_itrans
 
   logic signed [15:0] ly0, lx0, ly_end;
   logic [15:0] block_lead;
-  logic rows_ok, run, read, w_end, kx_end, ky_end, cb_end, tx_end, ty_end, tile_end, lane_end;
+  logic rows_ok, run, read, w_end, kx_end, ky_end, v_end, cb_end, tx_end, ty_end, tile_end, lane_end;
   assign ly0        = ly_q + 16'(ky_q);
   assign lx0        = lx_q + 16'(kx_q) + (wide_step ? 16'({c_q, 1'b0}) : 16'(c_q));
   assign ly_end     = ly0 + (direct ? (wide_step ? 16'sd2 : 16'sd1) : 16'({13'd0, cols_last}));
@@ -143,6 +148,7 @@ module subrow_itrans
   assign w_end      = c_q == pace_last;
   assign kx_end     = kx_q == kx_last_q;
   assign ky_end     = ky_q == ky_last_q;
+  assign v_end      = !maximum | (kx_end & ky_end);
   assign cb_end     = cb_q == cb_last_q;
   assign tile_end   = kx_end & ky_end & cb_end;
   assign tx_end     = tx_q == tx_last_q;
@@ -190,7 +196,7 @@ module subrow_itrans
     end else if (run) begin
       c_q <= w_end ? '0 : c_q + 1'b1;
       if (w_end) begin
-        word_q <= tile_end ? '0 : word_q + 1'b1;
+        word_q <= tile_end ? '0 : word_q + 16'(v_end);
         kx_q   <= kx_end ? '0 : kx_q + 1'b1;
         if (kx_end) ky_q <= ky_end ? '0 : ky_q + 1'b1;
         if (kx_end & ky_end) begin
@@ -235,7 +241,8 @@ module subrow_itrans
     last_q   <= {last_q[4:1], c_q == {1'b0, cols_last}};
     free_q   <= {free_q[1], c_q == {1'b0, cols_last} && tile_end && tx_end && ty_end};
     col_q[1] <= c_q[2:0];
-    win_q[1] <= '{lane: lane_q, half: blk_half, addr: q_base_q + word_q, q_last: tile_end & lane_end};
+    win_q[1] <= '{lane: lane_q, half: blk_half, addr: q_base_q + word_q, q_last: tile_end & lane_end,
+                  first: kx_q == '0 && ky_q == '0, write: v_end};
     for (int unsigned i = 2; i <= 5; i++) begin
       col_q[i] <= col_q[i-1];
       win_q[i] <= win_q[i-1];
@@ -290,7 +297,7 @@ module subrow_itrans
   logic [3:0] g_q;     // step of the window
   logic [Tiles-1:0] lane_out_q;
   logic [15:0] out_addr_q;
-  assign load     = valid_q[5] & last_q[5];
+  assign load     = valid_q[5] & last_q[5] & win_q[5].write;
   assign step_end = g_q == pace_last;
 
   // Behind the steps: row, taps, shifted, written.
@@ -341,6 +348,8 @@ module subrow_itrans
     .clk_i,
     .f4_i    (!direct && !f2),
     .f2_i    (f2),
+    .max_i   (maximum),
+    .first_i (win_q[5].first),
     .x_en_i  (valid_q[3]),
     .bank_i  (bank3_q),
     .mask_i  (mask3_q),

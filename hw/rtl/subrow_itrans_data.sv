@@ -6,9 +6,11 @@
 // Both transforms are a subrow_bt: places of rows and columns follow its inputs and outputs, so a window's last column
 // always stands in place 5, F2 has columns 1 and 2 twice, and rows of F2 are 0, 1, 2, 5, of direct layers 0, 5. F4's
 // taps 4 and 5 of two rows, and the first row of a direct layer, wait for a step of their own.
+// With max_i (direct layers) a column only replaces what is smaller in the column of the window before, until first_i
+// begins anew; pixels outside the image are then the lowest number in place of 0.
 //
 // Contract: stages follow each other cycle by cycle, each with its own enable: x_en_i, xf_en_i, col_en_i (column col_i;
-//   last_i: the window is complete), then row_en_i (place row_i), and on the cycles after it y_en_i, t_en_i, v_en_i.
+//   last_i: the window is complete; first_i: nothing of the window before counts), then row_en_i (place row_i), and on the cycles after it y_en_i, t_en_i, v_en_i.
 //   With y_en_i: keep_a_i, keep_b_i keep taps of this row, tail_i sends what is kept. With t_en_i: ev_i.
 // Parameters: as subrow_itrans. Cost per channel: 140 * 12 flip-flops, about 800 LUTs.
 module subrow_itrans_data #(
@@ -18,6 +20,8 @@ module subrow_itrans_data #(
   input  logic                             clk_i,
   input  logic                             f4_i,
   input  logic                             f2_i,
+  input  logic                             max_i,
+  input  logic                             first_i,
   input  logic                             x_en_i,
   input  logic [5:0][       2:0]           bank_i,
   input  logic [5:0]                       mask_i,
@@ -78,22 +82,44 @@ module subrow_itrans_data #(
   end
 
   for (genvar r = 0; r < 6; r++) begin : g_row
+    logic [7:0] outside;
+    assign outside = {(r == 0 || r == 5) && max_i, 7'd0};  // the rows of a direct layer
     always_ff @(posedge clk_i) begin
-      if (x_en_i) for (int l = 0; l < int'(SubRow); l++) x_q[l][r] <= mask_i[r] ? a_i[bank_i[r]][l] : '0;
+      if (x_en_i) for (int l = 0; l < int'(SubRow); l++) x_q[l][r] <= mask_i[r] ? a_i[bank_i[r]][l] : outside;
+    end
+  end
+
+  // Pixels of a direct layer (rows 0 and 5 of the first and of the last column) that stay, because they are the larger.
+  logic [5:0] stay_first[SubRow], stay_last[SubRow];
+  for (genvar l = 0; l < SubRow; l++) begin : g_maximum
+    always_comb begin
+      {stay_first[l], stay_last[l]} = '0;
+      for (int r = 0; r < 6; r += 5) begin
+        stay_first[l][r] = max_i && !first_i && $signed(part_q[l][0][r][7:0]) > $signed(xf_q[l][r][7:0]);
+        stay_last[l][r]  = max_i && !first_i && $signed(full_q[l][5][r][7:0]) > $signed(xf_q[l][r][7:0]);
+      end
     end
   end
 
   for (genvar c = 0; c < 6; c++) begin : g_column
     if (c < 5) begin : g_part
       always_ff @(posedge clk_i) begin
-        if (col_en_i & part_en[c]) for (int l = 0; l < int'(SubRow); l++) part_q[l][c] <= xf_q[l];
+        if (col_en_i & part_en[c]) begin
+          for (int l = 0; l < int'(SubRow); l++) begin
+            for (int r = 0; r < 6; r++) if (c != 0 || !stay_first[l][r]) part_q[l][c][r] <= xf_q[l][r];
+          end
+        end
         if (col_en_i & last_i) begin
           for (int l = 0; l < int'(SubRow); l++) full_q[l][c] <= direct && c != 0 ? '0 : part_q[l][c];
         end
       end
     end else begin : g_last
       always_ff @(posedge clk_i) begin
-        if (col_en_i & last_i) for (int l = 0; l < int'(SubRow); l++) full_q[l][c] <= xf_q[l];
+        if (col_en_i & last_i) begin
+          for (int l = 0; l < int'(SubRow); l++) begin
+            for (int r = 0; r < 6; r++) if (!stay_last[l][r]) full_q[l][c][r] <= xf_q[l][r];
+          end
+        end
       end
     end
     always_ff @(posedge clk_i) begin

@@ -2,12 +2,14 @@
 //
 //   out = max over the quad of clamp(round_shift((Y + bias) * mult, shift) + round_shift(res * res_mult, res_shift))
 //
+// A leaky layer multiplies sums Y + bias below 0 by `negative` * 64 in place of mult.
+//
 // Contract
 //   command   one layer per transfer; cmd_ready_o is high when idle; the 16-bit counters restart with each command.
 //   y stream  as subrow_otrans emits it. y_ready_o depends on counters only: it is high once the (block, kg) unit has
 //             its parameters (p_wptr_i), its residual (r_ready_i) and an output half (o_free_i). Never stalls within it.
 //   p, r read latency 1. Parameter word: address (group modulo ParamGroups) * Cb + kb, 64 bits per channel =
-//             {10'b0, shift[5:0], mult[15:0], bias[31:0]}. Group pointers never restart. p_free_o passes a group after
+//             {negative[9:0], shift[5:0], mult[15:0], bias[31:0]}. Group pointers never restart. p_free_o passes a group after
 //             its (block, kg), or all groups of a resident layer at its end.
 //   o write   12 cycles after the transfer; o_ready_o counts units completely written.
 //   overflow  none: Y + bias fits YBits (guaranteed by the compiler), everything after it is exact until the clamp.
@@ -225,7 +227,8 @@ module subrow_post
   for (genvar l = 0; l < SubRow; l++) begin : g_lane
     logic signed [YBits-1:0] y1_q, y2_q, y3_q, y4_q;
     logic signed [SBits-1:0] sum5_q;
-    logic [15:0] mult5_q;
+    logic [15:0] mult5_q, mult;
+    logic [9:0] negative5_q;
     logic [5:0] shift5_q, shift6_q, shift7_q;
     logic [2:0] shift8_q;
     logic signed [24:0] res5_q, res6_q, res7_q, res8_q, res9_q;
@@ -246,6 +249,7 @@ module subrow_post
     assign fits10 = &z10_q[KeepBits-1:7] || !(|z10_q[KeepBits-1:7]);
     assign below10 = low10_q || (!high10_q && (fits10 ? $signed(z10_q[7:0]) < in_q.act_min : z10_q[KeepBits-1]));
     assign above10 = high10_q || (!low10_q && (fits10 ? $signed(z10_q[7:0]) > in_q.act_max : !z10_q[KeepBits-1]));
+    assign mult = in_q.leaky[0] && sum5_q[SBits-1] ? {negative5_q, 6'd0} : mult5_q;
     assign res = r_rdata_i[l*8+:8];
     assign o_wdata_o[l*8+:8] = max12_q;
 
@@ -259,10 +263,11 @@ module subrow_post
       sum5_q <= SBits'(y4_q) + SBits'($signed(p_rdata_i[l*64+:32]));
       mult5_q <= p_rdata_i[l*64+32+:16];
       shift5_q <= p_rdata_i[l*64+48+:6];
+      negative5_q <= p_rdata_i[l*64+54+:10];
       res5_q <= in_q.residual[0] ? 25'(res) * 25'($signed({1'b0, in_q.res_mult})) : '0;
       // 6, 7: product
-      lo6_q <= (LoBits + 17)'($signed({1'b0, sum5_q[LoBits-1:0]})) * (LoBits + 17)'($signed({1'b0, mult5_q}));
-      hi6_q <= (HiBits + 17)'($signed(sum5_q[SBits-1:LoBits])) * (HiBits + 17)'($signed({1'b0, mult5_q}));
+      lo6_q <= (LoBits + 17)'($signed({1'b0, sum5_q[LoBits-1:0]})) * (LoBits + 17)'($signed({1'b0, mult}));
+      hi6_q <= (HiBits + 17)'($signed(sum5_q[SBits-1:LoBits])) * (HiBits + 17)'($signed({1'b0, mult}));
       prod7_q <= (ProdBits'(hi6_q) <<< LoBits) + ProdBits'(lo6_q);
       shift6_q <= shift5_q;
       shift7_q <= shift6_q;
@@ -282,9 +287,6 @@ module subrow_post
       // 12: maximum over the quad
       if (v_q[11]) max12_q <= !pool || c_q[11].quad_first || z11_q > max12_q ? z11_q : max12_q;
     end
-
-    logic unused;
-    assign unused = ^{p_rdata_i[l*64+:32], p_rdata_i[l*64+54+:10]};
   end
 
 endmodule

@@ -35,12 +35,13 @@ class Case:
             packed = pack_rows(obuf, 8)
             self.units.append({half + i: packed[half + i] for i in live})
             words = golden.awrite(self.instr, obuf, b, kg)
-            assert len(words) == len(live), "HLS writes another number of words than the block has"
+            grow = 2 if self.instr.upsample else 1
+            assert len(words) == grow * grow * len(live), "HLS writes another number of words than the block has"
             self.expected.update((base + at, word) for at, word in words.items())
         instr = self.instr
         assert len(self.expected) == instr.out_h * instr.out_w * instr.out_cb, "the units do not fill the tensor"
         self.words = len(self.expected)
-        self.segments = sum(b.orows * kbs(hw, instr, kg) for b, kg in units(instr) if b.ocols)
+        self.segments = sum((1 + instr.upsample) * b.orows * kbs(hw, instr, kg) for b, kg in units(instr) if b.ocols)
         raw = np.frombuffer(rand.randbytes(RECORD_BYTES), np.uint8)
         self.record = int.from_bytes(raw.tobytes(), "little")
         at = self.record_base + RECORD_BYTES * instr.layer_id

@@ -42,7 +42,7 @@ class Case:
                 if lane == hw.tiles - 1 or tile == b.tiles - 1:
                     self.ends.append(len(self.expected))
             assert not words, f"HLS writes more than the loop nest has: {words}"
-            self.windows += b.tiles * instr.v_words
+            self.windows += b.tiles * instr.in_cb * instr.kernel_h * instr.kernel_w
 
 
 class Neighbours:
@@ -144,7 +144,8 @@ async def itrans(dut, pattern: str) -> None:
         assert near.written == count and sim.get("act_free_o") == nblocks and sim.get("q_ready_o") == len(case.ends)
         if stalls.none:
             span, pace = near.last - near.first + 1, PACE[instr.tile]
-            first_to_last = (case.windows - 1) * pace + groups(instr)
+            area = instr.kernel_h * instr.kernel_w if instr.max_window else 1  # windows before the first write
+            first_to_last = (case.windows - area) * pace + groups(instr)
             # a block waits for its V half, which is freed a few cycles after that block's last write
             assert span <= first_to_last + (nblocks - 1) * 20, f"{span} cycles for {case.windows} windows, {instr}"
             assert nblocks > 1 or span == first_to_last, f"{span} cycles, {first_to_last} are enough, {instr}"

@@ -39,11 +39,13 @@ class Case:
         hw = self.hw = golden.hw
         self.instr = instr = moved(
             plain, act_min=rand.choice((0, -127, -3)), act_max=rand.choice((127, 127, 90)),
-            res_mult=rand.getrandbits(16), res_shift=rand.choice((0, rand.randrange(10, 24), rand.randrange(48))))
+            res_mult=rand.getrandbits(16), res_shift=rand.choice((0, rand.randrange(10, 24), rand.randrange(48))),
+            leaky=rand.randrange(2))
         rng_np = np.random.default_rng(rand.getrandbits(64))
         self.blocks = list(blocks(instr))
         raw = [[parameters(rand, hw.y_bits) for _ in range(hw.channels)] for _ in range(instr.kgs)]
-        params = [np.array([s << 48 | m << 32 | b & 0xFFFFFFFF for b, m, s in group], np.uint64) for group in raw]
+        params = [np.array([rand.getrandbits(10) << 54 | s << 48 | m << 32 | b & 0xFFFFFFFF for b, m, s in group],
+                           np.uint64) for group in raw]
         self.groups = [param_words(hw, group) for group in params]
         self.stream: list[tuple[int, int]] = []
         self.residual: list[dict[int, int]] = []  # per unit: address without the half -> word

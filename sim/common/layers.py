@@ -37,17 +37,17 @@ def layer(hw: HwConfig, h: int, w: int, c: int, k: int, *, tile_kind: int = F4, 
     by, bx = -(-rows // th), -(-columns // tw)
     last_h, last_w = rows - (by - 1) * th, columns - (bx - 1) * tw
     in_cb, out_cb, kgs = -(-c // L), -(-k // L), -(-k // hw.channels)
-    factor = 2 if fields.get("pool") else 1
-    v_words = in_cb * window[0] * window[1]
+    out_h, out_w = (n // 2 if fields.get("pool") else 2 * n if fields.get("upsample") else n for n in (conv_h, conv_w))
+    v_words = in_cb * (1 if fields.get("max_window") else window[0] * window[1])
     red_words = v_words // kgs if grouped else v_words
     steps = red_words * sub_s
     pass_kgs = kgs if grouped or not fields.get("resident") else min(int(str(fields.pop("pass_kgs", kgs))), kgs)
     values: dict[str, object] = dict(
         opcode=OPCODE_LAYER, tile=tile_kind, stride=stride, sub_s=sub_s, in_h=h, in_w=w, in_cb=in_cb, conv_h=conv_h,
-        conv_w=conv_w, out_h=conv_h // factor, out_w=conv_w // factor, out_cb=out_cb, kgs=kgs, pass_kgs=pass_kgs,
+        conv_w=conv_w, out_h=out_h, out_w=out_w, out_cb=out_cb, kgs=kgs, pass_kgs=pass_kgs,
         kernel_h=window[0], kernel_w=window[1], pad_top=pad_h, pad_left=pad_w, in_row_words=in_cb * w,
         in_row_bytes=in_cb * w * L,
-        out_row_bytes=out_cb * (conv_w // factor) * L, res_row_bytes=out_cb * conv_w * L, v_words=v_words,
+        out_row_bytes=out_cb * out_w * L, res_row_bytes=out_cb * conv_w * L, v_words=v_words,
         red_words=red_words, v_kstep=red_words if grouped else 0,
         chunk_words=-(-steps // 4) if tile_kind == D else t.groups * steps, block_th=th, block_tw=tw, blocks_y=by,
         blocks_x=bx, q_count=tuple(-(-a * b // hw.tiles) for a in (th, last_h) for b in (tw, last_w)), act_min=-127,
@@ -123,7 +123,8 @@ def _block(instr: Instruction, groups: tuple[int, int], by: int, bx: int, half: 
         *groups, last_y and last_x, by, bx, half, last_y, last_x, th, tw, iy0, ix0, ry0, rx0,
         min(iy0 + (th * m - 1) * s + ext_h, instr.in_h) - ry0, min(ix0 + (tw * m - 1) * s + ext_w, instr.in_w) - rx0,
         instr.q_count[2 * last_y + last_x], cy0, cx0, min(th * m, instr.conv_h - cy0), min(tw * m, instr.conv_w - cx0),
-        cy0 // f, cx0 // f, min(th * m // f, instr.out_h - cy0 // f), min(tw * m // f, instr.out_w - cx0 // f),
+        cy0 // f, cx0 // f,
+        min(th * m // f, instr.conv_h // f - cy0 // f), min(tw * m // f, instr.conv_w // f - cx0 // f),
     )  # fmt: skip
 
 
@@ -164,6 +165,11 @@ def directed(hw: HwConfig) -> dict[str, Instruction]:
         "direct_1x1": layer(hw, 7, 6, 3 * L, Pk + 1, tile_kind=D, block=(4, 2), implicit_index=1, sub_s=L),
         "direct_1x1_s2": layer(hw, 9, 9, 2 * L, Pk, tile_kind=D, stride=2, block=(2, 3), residual=1, sub_s=3),
         "direct_pool": layer(hw, 9, 9, L, Pk + 1, tile_kind=D, block=(2, 2), pool=1, sub_s=1),
+        "max_3x3_s2": layer(hw, 11, 14, 2 * L, Pk, tile_kind=D, kernel=(3, 3), stride=2, block=(2, 2), max_window=1),
+        "max_grouped": layer(hw, 8, 9, 3 * L, 3 * Pk, tile_kind=D, kernel=(3, 3), grouped=True, sub_s=1, max_window=1),
+        "max_2x2": layer(hw, 9, 8, L - 1, Pk + 1, tile_kind=D, kernel=(2, 2), pad=0, block=(3, 2), max_window=1),
+        "direct_up": layer(hw, 5, 7, L, 2 * Pk + 1, tile_kind=D, block=(2, 2), upsample=1, sub_s=1),
+        "f4_up": layer(hw, 9, 6, L, Pk + 1, block=(2, 1), upsample=1, sub_s=1, resident=1, residual=1),
         "grouped": layer(hw, 6, 6, 3 * L, 3 * Pk, tile_kind=D, kernel=(3, 3), grouped=True),
         "linear": layer(hw, 1, 1, 12 * L, 2 * Pk + 1, tile_kind=D, sub_s=4 if L > 4 else 3),
         "pixel": layer(hw, 1, 1, 1, 1, tile_kind=D, sub_s=1, resident=1),
@@ -186,7 +192,8 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
         chosen: dict[str, Any] = dict(
             pass_kgs=rand.randint(1, 3), pool=pool, residual=rand.randint(0, 1), resident=rand.randint(0, 1),
             implicit_index=implicit, layer_id=rand.randrange(1 << 15), ev=[rand.randint(0, 7) for _ in range(36)],
-            em=[rand.randint(0, 4) for _ in range(36)],
+            em=[rand.randint(0, 4) for _ in range(36)], max_window=int(kind == D and rand.random() < 0.4),
+            upsample=int(not pool and rand.random() < 0.2),
         )
         instr = layer(hw, h, w, rand.randint(1, 3 * L), rand.randint(1, 3 * hw.channels), tile_kind=kind,
                       kernel=kernel, stride=stride, pad=pad, block=(rand.randint(1, 3), rand.randint(1, 3)),

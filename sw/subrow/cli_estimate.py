@@ -76,10 +76,10 @@ def _of_network(
     progress("capture", 0.0)
     if model in NETWORKS:
         refuse({"--shape": shape}, f"on {model}, whose input is fixed")
-        graph, note = named_network(model)
+        graph = named_network(model)
     else:
-        graph, note = _stored(model, shape), ""
-    return estimate_network(graph, config, kept, tile.value, linear, note, progress, partial)
+        graph = _stored(model, shape)
+    return estimate_network(graph, config, kept, tile.value, linear, "", progress, partial)
 
 
 def _stored(model: str, shape: str | None) -> Graph:

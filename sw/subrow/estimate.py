@@ -13,7 +13,6 @@ from subrow.compress.srbs import Density
 from subrow.frontend.load import input_shape, load_model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
-from subrow.ir.verify import verify
 from subrow.passes.choose_tile import TileName
 from subrow.planning import plan_network
 from subrow.spec.errors import ConfigError, InputError
@@ -27,20 +26,19 @@ from subrow.spec.timing import estimate
 
 @dataclass(frozen=True)
 class Network:
-    """A network that `subrow estimate` knows by name: where it is, its input C x H x W, and how it is changed."""
+    """A network that `subrow estimate` knows by name: where it is and its input C x H x W."""
 
     model: str
     shape: tuple[int, int, int]
-    small_stem_pool: bool = False  # the engine has 2x2 pools; the map behind the stem keeps its size
 
 
 _IMAGENET = (3, 224, 224)
 NETWORKS = {
     "vgg16": Network("models.vgg16:vgg16", _IMAGENET),
     "vgg_nagadomi": Network("models.vgg_nagadomi:vgg_nagadomi", (3, 32, 32)),
-    "resnet18": Network("models.resnet:resnet18", _IMAGENET, small_stem_pool=True),
-    "resnet34": Network("models.resnet:resnet34", _IMAGENET, small_stem_pool=True),
-    "resnet50": Network("models.resnet:resnet50", _IMAGENET, small_stem_pool=True),
+    "resnet18": Network("models.resnet:resnet18", _IMAGENET),
+    "resnet34": Network("models.resnet:resnet34", _IMAGENET),
+    "resnet50": Network("models.resnet:resnet50", _IMAGENET),
     "resnet20": Network("models.resnet:resnet20", (3, 32, 32)),
 }
 
@@ -144,14 +142,9 @@ def captured(model: str, shape: Sequence[int] | None) -> Graph:
     return loaded if isinstance(loaded, Graph) else capture(loaded, np.zeros((1, *wanted), np.float32))
 
 
-def named_network(name: str) -> tuple[Graph, str]:
-    """(captured Graph, what was changed about it) of a name in NETWORKS."""
-    entry = NETWORKS[name]
-    graph = captured(entry.model, entry.shape)
-    if not entry.small_stem_pool:
-        return graph, ""
-    pools = {n.name: n.with_attrs(kernel=(2, 2), pad=(0, 0, 0, 0)) for n in graph if n.op == "max_pool"}
-    return verify(graph.replace(pools), "2x2 pools"), "2x2 pool behind the stem in place of 3x3, which the engine lacks"
+def named_network(name: str) -> Graph:
+    """The captured Graph of a name in NETWORKS."""
+    return captured(NETWORKS[name].model, NETWORKS[name].shape)
 
 
 def with_bits(hw: HwConfig, bits: str | None) -> HwConfig:

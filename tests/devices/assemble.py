@@ -19,6 +19,7 @@ from subrow.spec.metadata import TILES
 from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 
 M = {0: 2, 1: 2, 2: 4}
+POINT = (1, 1)
 GROUPS = {0: 1, 1: 4, 2: 9}
 
 
@@ -37,15 +38,24 @@ class Shape:
     pass_kgs: int = 4096  # most output channel groups of a pass, where weights stay
     residual: bool = False
     pool: bool = False
+    upsample: bool = False
     stride: int = 1
     kernel: tuple[int, int] = (1, 1)
+    max_window: bool = False  # the maximum of the window, in place of a sum over it
     pad: int = 0  # all sides
     block: tuple[int, int] | None = None  # tiles; None = one block
     grouped: bool = False  # each kg reduces over its own channels
     relu: bool = False
+    leaky: bool = False
     ev: tuple[int, int] = (0, 0)  # random range
     em: tuple[int, int] = (0, 0)
     extreme: bool = False  # all weights and inputs at the limits
+
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """What the weights of a direct layer cover."""
+        return POINT if self.max_window else self.kernel
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,15 @@ class Layer:
     bias: NDArray[np.int64]
     mult: NDArray[np.int64]
     shift: NDArray[np.int64]
+    negative: NDArray[np.int64]
     packed: NDArray[np.uint8]
     blocks_q: int  # tile groups over all blocks
 
     def expected(self, hw: HwConfig, x: NDArray[np.int8] | None = None) -> NDArray[np.int8]:
         data = self.x if x is None else x
-        return reference.layer(self.ins, data, self.u, self.bias, self.mult, self.shift, hw.v_bits, self.residual)
+        return reference.layer(
+            self.ins, data, self.u, self.bias, self.mult, self.shift, hw.v_bits, self.residual, self.negative
+        )
 
     @property
     def issued(self) -> int:
@@ -89,9 +102,10 @@ def pack_words(hw: HwConfig, u: NDArray[np.int64], idx: NDArray[np.int64] | None
     return np.packbits(padded, axis=1, bitorder="little").ravel()
 
 
-def pack_params(bias: NDArray[np.int64], mult: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.uint8]:
-    record = np.zeros(len(bias), np.dtype([("b", "<i4"), ("m", "<u2"), ("s", "u1"), ("z", "u1")]))
-    record["b"], record["m"], record["s"] = bias, mult, shift
+def pack_params(bias: NDArray[np.int64], mult: NDArray[np.int64], shift: NDArray[np.int64],
+                negative: NDArray[np.int64] | int = 0) -> NDArray[np.uint8]:
+    record = np.zeros(len(bias), np.dtype([("b", "<i4"), ("m", "<u2"), ("s", "<u2")]))
+    record["b"], record["m"], record["s"] = bias, mult, shift + negative
     return record.view(np.uint8)
 
 
@@ -116,7 +130,7 @@ def _group_words(tile: int, u: NDArray[np.int64], lanes: int = 4) -> NDArray[np.
 def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kgs: int, red: int,
              kstep: int) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """Dense u [taps, kgs * Pk, V words * L], and per kg the words and indices."""
-    kh, kw = shape.kernel
+    kh, kw = shape.window
     blocks = -(-shape.channels // hw.sub_row)
     dense = np.zeros((taps, kgs * hw.channels, blocks * kh * kw, hw.sub_row), np.int64)
     words, indices = [], []
@@ -139,7 +153,7 @@ def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kg
 def _dense_for_reference(hw: HwConfig, shape: Shape, dense: NDArray[np.int64]) -> NDArray[np.int64]:
     if shape.tile:
         return dense[:, : shape.outputs, : shape.channels]
-    kh, kw = shape.kernel
+    kh, kw = shape.window
     full = dense[0].reshape(dense.shape[1], -1, kh, kw, hw.sub_row).transpose(0, 1, 4, 2, 3)
     return full.reshape(dense.shape[1], -1, kh, kw)[: shape.outputs, : shape.channels]
 
@@ -156,9 +170,9 @@ def _geometry(hw: HwConfig, shape: Shape) -> tuple[dict[str, object], int]:
     last_h, last_w = th - (by - 1) * bth, tw - (bx - 1) * btw
     q = [-(-a * b // hw.tiles) for a in (bth, last_h) for b in (btw, last_w)]
     total = (by - 1) * (bx - 1) * q[0] + (by - 1) * q[1] + (bx - 1) * q[2] + q[3]
-    f = 2 if shape.pool else 1
+    oh, ow = (n // 2 if shape.pool else 2 * n if shape.upsample else n for n in (ch, cw))
     fields: dict[str, object] = {
-        "in_h": shape.h, "in_w": shape.w, "conv_h": ch, "conv_w": cw, "out_h": ch // f, "out_w": cw // f,
+        "in_h": shape.h, "in_w": shape.w, "conv_h": ch, "conv_w": cw, "out_h": oh, "out_w": ow,
         "block_th": bth, "block_tw": btw, "blocks_y": by, "blocks_x": bx, "q_count": q,
         "pad_top": shape.pad, "pad_left": shape.pad,
     }
@@ -173,13 +187,14 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     in_cb, out_cb = -(-shape.channels // lanes), -(-shape.outputs // lanes)
     kgs = -(-shape.outputs // pk)
     taps = 4 * GROUPS[shape.tile] if shape.tile else 1
-    v_words = in_cb * shape.kernel[0] * shape.kernel[1]
+    v_words = in_cb * shape.window[0] * shape.window[1]
     red = v_words // kgs if shape.grouped else v_words
     dense, words, indices = _weights(hw, shape, rng, taps, kgs, red, red if shape.grouped else 0)
     ins = Instruction(fields | {
         "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "resident": int(shape.resident),
-        "residual": int(shape.residual), "pool": int(shape.pool), "stride": shape.stride, "sub_s": shape.sub_s,
-        "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
+        "residual": int(shape.residual), "pool": int(shape.pool),
+        "upsample": int(shape.upsample), "stride": shape.stride, "sub_s": shape.sub_s,
+        "max_window": int(shape.max_window), "leaky": int(shape.leaky), "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
         "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
         "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],
         "in_row_words": in_cb * shape.w, "in_row_bytes": in_cb * shape.w * lanes,
@@ -195,12 +210,14 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     residual = _activations(rng, (shape.outputs, ins.conv_h, ins.conv_w), shape.extreme) if shape.residual else None
     u = _dense_for_reference(hw, shape, dense)
     bias, mult, shift = _parameters(rng, kgs * pk, reference.output_transform(ins, x, u, hw.v_bits))
+    negative = rng.integers(0, 400, kgs * pk) * 64 if shape.leaky else np.zeros(kgs * pk, np.int64)
     chunks = []
     for kg, (word, idx) in enumerate(zip(words, indices, strict=True)):
         own = slice(kg * pk, (kg + 1) * pk)
-        chunks += [pack_params(bias[own], mult[own], shift[own]), pack_words(hw, word, None if shape.implicit else idx)]
+        chunks += [pack_params(bias[own], mult[own], shift[own], negative[own]),
+                   pack_words(hw, word, None if shape.implicit else idx)]
     k = shape.outputs
-    return Layer(ins, x, residual, u, bias[:k], mult[:k], shift[:k], np.concatenate(chunks), total)
+    return Layer(ins, x, residual, u, bias[:k], mult[:k], shift[:k], negative[:k], np.concatenate(chunks), total)
 
 
 def _parameters(rng: np.random.Generator, count: int,
@@ -249,7 +266,7 @@ def program_of(hw: HwConfig, layers: Sequence[Layer]) -> Program:
 def _info(name: str, layer: Layer, hw: HwConfig) -> LayerInfo:
     ins, c, k = layer.ins, len(layer.x), len(layer.bias)
     groups = ins.kgs if ins.v_kstep else 1
-    area = 9 if ins.tile else ins.kernel_h * ins.kernel_w
+    area = 9 if ins.tile else 1 if ins.max_window else ins.kernel_h * ins.kernel_w
     macs = ins.conv_h * ins.conv_w * area * c // groups * k
     details = {"groups": groups, "weight_bytes": int(layer.packed.size)}
     return LayerInfo(name, "conv", TILES[ins.tile], (ins.sub_s, hw.sub_row), macs, c, k, details)

@@ -44,6 +44,16 @@ SHAPES = {
                                resident=False, block=(3, 1), residual=True),
     "direct-grouped": Shape(tile=0, channels=32, outputs=32, kernel=(3, 3), pad=1, grouped=True, sub_s=1,
                             h=6, w=6, block=(2, 2)),
+    "max-3x3-stride2": Shape(tile=0, channels=20, outputs=20, h=13, w=12, kernel=(3, 3), stride=2, pad=1, sub_s=2,
+                             block=(2, 2), max_window=True, ev=(0, 3), relu=True),
+    "max-2x5": Shape(tile=0, channels=8, outputs=24, h=9, w=11, kernel=(2, 5), pad=1, sub_s=8, implicit=True,
+                     residual=True, resident=False, block=(1, 3), max_window=True),
+    "max-grouped": Shape(tile=0, channels=32, outputs=32, kernel=(3, 3), pad=1, grouped=True, sub_s=1, h=6, w=6,
+                         max_window=True, pool=True),
+    "f2-leaky": Shape(tile=1, channels=16, outputs=20, h=9, w=8, pad=1, sub_s=3, leaky=True, pool=True),
+    "direct-leaky-residual": Shape(tile=0, channels=16, outputs=16, h=7, w=6, sub_s=3, leaky=True, residual=True),
+    "f2-up": Shape(tile=1, channels=16, outputs=20, h=9, w=7, pad=1, sub_s=3, upsample=True, block=(2, 3)),
+    "direct-up-residual": Shape(tile=0, channels=16, outputs=16, h=5, w=6, sub_s=3, upsample=True, residual=True),
     "many-tiles": Shape(tile=1, channels=8, outputs=8, h=21, w=19, pad=1, sub_s=2),
 }
 
@@ -87,6 +97,7 @@ def test_random_geometry(tile: int, hw_name: str, request: pytest.FixtureRequest
         pad = int(rng.integers(0, 2)) if tile else int(rng.integers(0, min(kernel)))
         h, w = (int(n) for n in rng.integers(5, 15, 2))
         flag = {n: bool(rng.integers(2)) for n in ("implicit", "resident", "residual", "pool", "relu")}
+        flag["max_window"] = tile == 0 and seed % 2 == 1
         shape = Shape(tile=tile, channels=int(rng.integers(1, 20)), outputs=int(rng.integers(1, 28)), h=h, w=w,
                       sub_s=int(rng.integers(1, 9)), kernel=kernel, pad=pad,
                       stride=1 if tile else int(rng.integers(1, 3)),
@@ -165,11 +176,11 @@ BAD_FIELDS = [
     ("v_words", 7, "v_words"), ("red_words", 4096, "v_words"),
     ("v_kstep", 1, "v_words"), ("chunk_words", 65535, "chunk_words"), ("in_row_bytes", 8, "row size"),
     ("out_row_bytes", 1 << 20, "output lies outside"), ("blocks_y", 3, "blocks_y"),
-    ("q_count", (1, 1, 1, 1), "q_count"),
+    ("q_count", (1, 1, 1, 1), "q_count"), ("upsample", 1, "out_h"),
     ("pad_top", 63, "no input row"), ("act_min", 127, None), ("res_shift", 63, "shift"), ("layer_id", 1, "layer_id"),
     ("in_offset", 4, "multiple"), ("in_offset", 1 << 31, "input lies outside"),
     ("out_offset", 0xFFFFFFF8, "output lies outside"), ("weight_offset", 0xFFFFFFF8, "image"),
-    ("weight_offset", 3, "multiple"), ("layer_id", 32767, "layer_id"),
+    ("weight_offset", 3, "multiple"), ("layer_id", 32767, "layer_id"), ("max_window", 1, "Winograd layer"),
 ]
 
 

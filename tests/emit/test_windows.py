@@ -33,6 +33,11 @@ CONVS: dict[str, nn.Conv2d] = {
 UNPRUNED: dict[str, nn.Module] = {
     "stem 7x7 stride 2": nn.Conv2d(3, 12, 7, stride=2, padding=3),
     "ReLU6": nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU6()),
+    "leaky ReLU": nn.Sequential(nn.Conv2d(8, 8, 1), nn.LeakyReLU(0.1)),
+    "leaky ReLU and pool": nn.Sequential(nn.Conv2d(8, 20, 3, 2, 1), nn.LeakyReLU(0.01), nn.MaxPool2d(2)),
+    "upsample": nn.Sequential(nn.Conv2d(8, 20, 3, 2, 1), nn.Upsample(scale_factor=2), nn.ReLU()),
+    "upsample alone": nn.Sequential(nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=2)),
+    "leaky ReLU of slope 1": nn.Sequential(nn.Conv2d(8, 8, 1), nn.LeakyReLU(1.0)),
     "depthwise 3x3": nn.Conv2d(12, 12, 3, padding=1, groups=12),
     "depthwise x2": nn.Conv2d(8, 16, 3, groups=8), "groups of 4": nn.Conv2d(24, 24, 3, padding=1, groups=6),
     "groups of 12 to 18": nn.Conv2d(24, 36, 3, groups=2), "groups of 16": nn.Conv2d(32, 16, 1, groups=2),
@@ -110,6 +115,50 @@ def test_other_layers(name: str) -> None:
     check(graph, run(graph, AFTER_COMPRESSION).outputs[0].inputs[0], images, 0.05)
 
 
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [
+    (3, 2, 1), (3, 2, 0), (3, 1, 1), (2, 1, 0), (5, 1, 2), (4, 2, 1), ((1, 3), 2, (0, 1)),
+])  # fmt: skip
+@pytest.mark.parametrize("bias", [-40.0, 0.0])
+def test_max_pool_moves_integers(kernel: int, stride: int, pad: int, bias: float) -> None:
+    """Of a map of all signs, and of one without a pixel as large as a border of zeros: those of torch's maximum."""
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Conv2d(8, 20, 1), nn.MaxPool2d(kernel, stride, pad), nn.ReLU(), nn.Conv2d(20, 4, 1)).eval()
+    nn.init.constant_(model[0].bias, bias)
+    if bias:
+        del model[2]
+    images = images_of(8) * 8
+    graph = compressed(model, images, HW, calibration=images)
+    check(graph, "1", images, 0.05)
+    tensors = run_integer(quantised(model[:2], images, HW, calibration=images), images, HW)
+    before, after = (torch.from_numpy(tensors[n]).float() for n in ("0", "1"))
+    assert (before.max() < 0) == (bias < 0) and len(before.unique()) > 20
+    assert torch.equal(after, nn.functional.max_pool2d(before, kernel, stride, pad))
+
+
+class Leaky(nn.Module):
+    """Leaky ReLUs before an addition, as in darknet, and behind one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(8, 16, 1), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        act = nn.functional.leaky_relu
+        x = act(self.a(x), 0.1)
+        x = act(self.b(x), 0.25) + x
+        return torch.relu(act(self.c(x) + x, 0.05) + x)
+
+
+def test_leaky_relu_on_both_sides_of_an_addition() -> None:
+    torch.manual_seed(6)
+    images = images_of(8)
+    graph = compressed(Leaky().eval(), images, HW, calibration=images)
+    fused = run(graph, AFTER_COMPRESSION)
+    acts = [(n.attrs.get("act"), len(n.inputs)) for n in fused if n.op == "conv"]
+    assert acts == [("leaky", 1), ("leaky", 2), (None, 2), ("leaky", 2), ("relu", 1)]
+    check(graph, fused.outputs[0].inputs[0], images, 0.05)
+
+
 class Sum(nn.Module):
     """Batch-norm with no convolution before it that could take it in."""
 
@@ -142,10 +191,8 @@ def test_relu6_clamps_in_output_steps() -> None:
 REFUSED: dict[str, tuple[nn.Module, str]] = {
     "stride 3": (nn.Conv2d(8, 8, 3, stride=3), r"node 1, op conv: stride \(3, 3\), the engine has 1 and 2"),
     "stride 2x1": (nn.Conv2d(8, 8, 3, stride=(2, 1)), r"stride \(2, 1\)"),
-    "leaky": (nn.LeakyReLU(0.1), "leaky ReLU with slope 0.1; use ReLU"),
-    "max pool": (nn.MaxPool2d(3, 2, 1), r"node 1, op max_pool: kernel \(3, 3\), stride \(2, 2\), pad \(1, 1, 1, 1\)"),
+    "max pool": (nn.MaxPool2d(3, 3), r"node 1, op max_pool: kernel \(3, 3\), stride \(3, 3\), pad \(0, 0, 0, 0\)"),
     "mean": (nn.AvgPool2d(3, 1, 1, count_include_pad=False), "node 1, op avg_pool"),
-    "upsample": (nn.Upsample(scale_factor=2), "node 1, op upsample: the engine has no instruction"),
 }  # fmt: skip
 
 
@@ -169,16 +216,21 @@ class Moves(nn.Module):
         return self.end(self.up(torch.cat([self.pool(self.a(x)), self.b(x)], 1)))
 
 
-def test_moved_tensors_share_a_scale_and_all_refusals_are_named() -> None:
+def test_moved_tensors_share_a_scale() -> None:
     torch.manual_seed(4)
     images = images_of(8)
-    graph = quantised(Moves().eval(), images, HW, calibration=images)
+    model = Moves().eval()
+    graph = quantised(model, images, HW, calibration=images)
     steps = {n.name: n.attrs["quant"] for n in graph if n.op == "conv"}
-    assert steps["a"].out_scale == steps["b"].out_scale == steps["end"].in_scale
+    assert steps["a"].out_scale == steps["pool"].out_scale == steps["b"].out_scale
+    check(compressed(model, images, HW, calibration=images), "pool", images, 0.05)
+
+
+def test_all_refusals_are_named_at_once() -> None:
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.MaxPool2d(3, 3), nn.AvgPool2d(3, 1, 1, count_include_pad=False))
     with pytest.raises(UnsupportedError) as caught:
-        lower(graph, HW)
-    text = str(caught.value)
-    assert all(f"node {n}, op {op}" in text for n, op in (("pool", "max_pool"), ("up", "upsample")))
+        subrow.compile(model.eval(), images_of(8), HW)
+    assert "node 1, op max_pool" in str(caught.value) and "node 2, op avg_pool" in str(caught.value)
 
 
 class Two(nn.Module):

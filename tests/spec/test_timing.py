@@ -35,7 +35,7 @@ def test_layers_on_record_are_within_tolerance(name: str) -> None:
 
 
 def test_a_layer_with_nothing_in_its_way_is_exact() -> None:
-    for name in ("f2-dense", "f2-1/8", "f4-4/8", "direct-3x3-s2", "grouped"):
+    for name in ("f2-dense", "f2-1/8", "f4-4/8", "direct-3x3-s2", "grouped", "max-3x3-s2"):
         assert estimate([instruction(SHAPES[name])], HW).layers == (GOLDEN[name],), name
 
 

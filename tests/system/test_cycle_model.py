@@ -6,10 +6,12 @@ import functools
 
 import numpy as np
 import pytest
+from torch import nn
 
 from models.fashion_mnist import calibration_images
 from models.vgg_nagadomi import vgg_nagadomi_quarter
 from subrow import passes
+from subrow.api import compile
 from subrow.bench.calibrate import Row, compare, random_case
 from subrow.bench.figures import layer_graph
 from subrow.compress.quantise import quantise
@@ -76,6 +78,15 @@ def test_board_layers(channels: int, size: int, tile: TileName, density: str | N
     x = np.zeros((1, 8, size, size), np.float32)
     rows = compare(f"{channels} {size}", layer_program(channels, size, tile, density), x)
     assert len(rows) == 3 and not beyond(rows)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(64, 29), (24, 56)])
+def test_max_pool(channels: int, size: int) -> None:
+    """As behind the stem of a ResNet: 3x3, stride 2."""
+    x = np.random.default_rng(1).standard_normal((1, channels, size, size)).astype(np.float32)
+    program = compile(nn.Sequential(nn.MaxPool2d(3, 2, 1)), x, BOARD)
+    rows = compare("max pool", program, x)
+    assert len(rows) == 2 and not beyond(rows)
 
 
 def test_random_layers(seed: int) -> None:

@@ -22,8 +22,8 @@ from tests.nets import randomised
 
 CASES: list[tuple[str, Callable[[], nn.Module], int, str, str | None, int, float]] = [
     # network, image side, hardware, density, calibration images, relative error of the int8 output against float
-    ("resnet18", lambda: resnet18(10, width=8, stem_pool=False), 64, "tiny", None, 8, 0.05),
-    ("resnet18", lambda: resnet18(10, width=8, stem_pool=False), 64, "tiny", "2/8", 8, 0.15),
+    ("resnet18", lambda: resnet18(10, width=8), 64, "tiny", None, 8, 0.05),
+    ("resnet18", lambda: resnet18(10, width=8), 128, "tiny", "2/8", 8, 0.15),
     ("resnet20", resnet20, 32, "tiny", "2/8", 4, 0.15),
     ("resnet20", resnet20, 32, "pynq-z2", None, 8, 0.05),
 ]  # fmt: skip

@@ -29,6 +29,10 @@ SHAPES = {
     "direct-1x1": Shape(tile=0, channels=24, outputs=16, h=7, w=7, sub_s=2),
     "direct-3x3-s2": Shape(tile=0, channels=12, outputs=24, h=9, w=7, kernel=(3, 3), stride=2, pad=1, sub_s=8),
     "grouped": Shape(tile=0, channels=16, outputs=16, h=6, w=6, kernel=(3, 3), pad=1, grouped=True, sub_s=1),
+    "max-3x3-s2": Shape(tile=0, channels=16, outputs=16, h=11, w=14, kernel=(3, 3), stride=2, pad=1, grouped=True,
+                        sub_s=1, max_window=True, block=(2, 4)),
+    "leaky": Shape(tile=1, channels=16, outputs=16, h=9, w=8, pad=1, sub_s=2, leaky=True, residual=True),
+    "up": Shape(tile=1, channels=16, outputs=16, h=7, w=9, pad=1, sub_s=2, upsample=True, block=(2, 3)),
     "linear": Shape(tile=0, channels=64, outputs=10, h=1, w=1, sub_s=4),
 }
 

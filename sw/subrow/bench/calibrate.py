@@ -102,7 +102,7 @@ def _layers() -> Iterator[Case]:
 
 
 def random_case(seed: int) -> Case | None:
-    """A layer of random shape behind a 1x1 layer, with or without residual, pool, stride; None if it fits no buffer."""
+    """A layer of random shape behind a 1x1 layer, with or without residual, pools, stride; None if none fits."""
     rng = np.random.default_rng(seed)
     hw = hwconfig.load(("tiny", "pynq-z2")[int(rng.integers(2))])
     graph = _random_graph(rng)
@@ -134,7 +134,19 @@ def _random_graph(rng: np.random.Generator) -> Graph:
     if min(out) >= 2 and rng.random() < 0.4:
         shape = (outputs, out[0] // 2, out[1] // 2)
         nodes.append(Node("pooled", "max_pool", ("act",), shape, {"kernel": 2, "stride": 2}))
+    if rng.random() < 0.4:
+        nodes.append(_windows(rng, nodes[-1]))
     return Graph("random", (*nodes, Node("y", "output", (nodes[-1].name,), nodes[-1].shape)))
+
+
+def _windows(rng: np.random.Generator, source: Node) -> Node:
+    """A max pool with any other window."""
+    kernel, stride = (3, 2) if rng.random() < 0.5 else (int(rng.choice([2, 3, 5])), 1)
+    pad = kernel // 2
+    c, h, w = source.shape
+    out = ((n + 2 * pad - kernel) // stride + 1 for n in (h, w))
+    attrs = {"kernel": kernel, "stride": stride, "pad": (pad,) * 4}
+    return Node("maximum", "max_pool", (source.name,), (c, *out), attrs)
 
 
 def _conv(rng: np.random.Generator, name: str, source: str, outputs: int, inputs: int, kernel: int, stride: int,

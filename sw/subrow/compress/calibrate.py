@@ -29,7 +29,7 @@ def activation_scales(
     """Real value of one activation step for every tensor of a fused Graph; outputs use their whole range.
 
     A node's own `out_scale` stands. Tensors whose integers are moved and never rescaled share a scale, the largest of
-    theirs: what max_pool and upsample read and write, and all that a concat reads and writes.
+    theirs: what a maximum and upsample read and write, and all that a concat reads and writes.
     batch: images evaluated together; default as many as memory allows, at most 32. Raises QuantisationError, naming
     the tensor, when the network gives NaN or infinity for the images.
     """
@@ -63,10 +63,16 @@ def _shared(graph: Graph, scales: dict[str, float]) -> dict[str, float]:
     """The largest scale of each set of tensors that must have the same."""
     sets: dict[str, set[str]] = {name: {name} for name in scales}
     for node in graph:
-        if node.op in _MOVES:
+        if _moves(node):
             joined = set().union(*(sets[name] for name in (node.name, *node.inputs)))
             sets.update(dict.fromkeys(joined, joined))
     return {name: max(scales[other] for other in sets[name]) for name in scales}
+
+
+def _moves(node: Node) -> bool:
+    """Whether the node's integers are some of those that it reads."""
+    maximum = "max_window" in node.attrs and "act" not in node.attrs and len(node.inputs) == 1
+    return node.op in _MOVES or maximum
 
 
 def clip_limit(values: NDArray[np.float64], peak: float, method: Method, percentile: float = 99.99) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from subrow.compress import winograd
-from subrow.ir.graph import ACTIVATIONS, Graph, Node, pads, pair
+from subrow.ir.graph import ACTIVATIONS, Graph, Node, pads, pair, window
 from subrow.ir.weights import from_reduction, tile_kind
 from subrow.spec.errors import InputError
 from subrow.spec.winograd import TileKind
@@ -84,7 +84,8 @@ def _param(node: Node, name: str) -> Tensor | None:
 
 
 def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
-    x = padded(node, inputs[0])
+    maximum = "max_window" in node.attrs
+    x = _maximum(node, inputs[0], window(node)) if maximum else padded(node, inputs[0])
     bias = _param(node, "bias")
     if "u" in node.params and tile_kind(node) is not TileKind.DIRECT:
         y = winograd.convolution(tile_kind(node), x, torch.from_numpy(np.array(node.params["u"], dtype=np.float32)))
@@ -94,9 +95,14 @@ def _conv(node: Node, inputs: list[Tensor]) -> Tensor:
         if "u" in node.params:
             weight = from_reduction(node.params["u"], weight.shape, node.attrs["density"][1])
         w = torch.from_numpy(np.array(weight, dtype=np.float32))
-        y = functional.conv2d(x, w, bias, stride=pair(node.attrs["stride"]), groups=node.attrs["groups"])
+        stride = 1 if maximum else pair(node.attrs["stride"])
+        y = functional.conv2d(x, w, bias, stride=stride, groups=node.attrs["groups"])
+    act = node.attrs.get("act")
+    y = _activation(act, node, y) if act == "leaky" else y
     y = y + inputs[1] if len(inputs) == 2 else y
-    y = _activation(node.attrs["act"], node, y) if "act" in node.attrs else y
+    y = _activation(act, node, y) if act in ("relu", "relu6") else y
+    if node.attrs.get("upsample"):
+        return functional.interpolate(y, scale_factor=2, mode="nearest")
     return functional.max_pool2d(y, 2) if node.attrs.get("pool") else y
 
 
@@ -112,9 +118,9 @@ def _activation(act: str, node: Node, x: Tensor) -> Tensor:
     return functional.relu6(x) if act == "relu6" else functional.relu(x)
 
 
-def _max_pool(node: Node, inputs: list[Tensor]) -> Tensor:
-    x = padded(node, inputs[0], -torch.inf)
-    return functional.max_pool2d(x, pair(node.attrs["kernel"]), pair(node.attrs["stride"]))
+def _maximum(node: Node, x: Tensor, kernel: tuple[int, int]) -> Tensor:
+    """Maximum of each window, of which the border is never a part."""
+    return functional.max_pool2d(padded(node, x, -torch.inf), kernel, pair(node.attrs["stride"]))
 
 
 def _avg_pool(node: Node, inputs: list[Tensor]) -> Tensor:
@@ -136,7 +142,7 @@ _OPS: dict[str, Callable[[Node, list[Tensor]], Tensor]] = {
     "linear": lambda n, i: functional.linear(i[0], torch.from_numpy(np.array(n.params["weight"])), _param(n, "bias")),
     "batch_norm": _batch_norm,
     **{op: lambda n, i: _activation(ACTIVATIONS[n.op], n, i[0]) for op in ACTIVATIONS},
-    "max_pool": _max_pool,
+    "max_pool": lambda n, i: _maximum(n, i[0], pair(n.attrs["kernel"])),
     "avg_pool": _avg_pool,
     "global_avg_pool": lambda n, i: i[0].mean((2, 3), keepdim=True),
     "upsample": lambda n, i: functional.interpolate(i[0], scale_factor=n.attrs["factor"], mode="nearest"),

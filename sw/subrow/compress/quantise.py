@@ -272,7 +272,7 @@ def finish(
 
 
 def activation_limits(act: str | None, out_scale: float) -> tuple[int, int]:
-    """Clamps in output steps; those of a leaky ReLU are the whole range, its slope is not among them."""
+    """Clamps in output steps; those of a leaky ReLU are the whole range: it scales before the residual."""
     top = signed_max(8)
     high = min(top, max(1, round(6 / out_scale))) if act == "relu6" else top
     return (0 if act in ("relu", "relu6") else -top), high

@@ -6,8 +6,9 @@ from subrow.ir.graph import Graph, Node, pair
 from subrow.spec.errors import UnsupportedError
 
 SUPPORTED = (
-    "convolutions with stride 1 or 2 (the same in both directions); behind one, in this order: addition, ReLU or "
-    "ReLU6, 2x2 max pool with stride 2; average pools without a border, or that count it; concatenation of channels"
+    "convolutions with stride 1 or 2 (the same in both directions); behind one, in this order: leaky ReLU, addition, "
+    "ReLU or ReLU6, 2x2 max pool with stride 2 or nearest upsampling by 2; max pools with stride 1 or 2; average pools "
+    "without a border, or that count it; concatenation of channels"
 )
 
 
@@ -53,6 +54,4 @@ def _conv_reason(node: Node) -> str | None:
     stride = pair(node.attrs["stride"])
     if stride not in ((1, 1), (2, 2)):
         return f"stride {stride}, the engine has 1 and 2"
-    if node.attrs.get("act") == "leaky":
-        return f"leaky ReLU with slope {node.attrs['slope']:g}; use ReLU"
     return None

@@ -12,7 +12,7 @@ from subrow.emit.arena import Slot, allocate
 from subrow.emit.legal import check
 from subrow.emit.pack import density_of, pack_layer
 from subrow.emit.plan import layer, shape_of
-from subrow.ir.graph import Graph, Node, pads, pair
+from subrow.ir.graph import Graph, Node, pads, pair, window
 from subrow.ir.shapes import window_shape
 from subrow.ir.weights import Quant, tile_kind
 from subrow.spec import isa
@@ -108,7 +108,8 @@ def _numbered(node: Node, planned: isa.Instruction, weights: int) -> isa.Instruc
     quant: Quant = node.attrs["quant"]
     direct = tile_kind(node) is TileKind.DIRECT
     return isa.Instruction({
-        **planned.values, "weight_offset": weights, "act_min": quant.act_min, "act_max": quant.act_max,
+        **planned.values, "weight_offset": weights, "leaky": int(node.attrs.get("act") == "leaky"),
+        "act_min": quant.act_min, "act_max": quant.act_max,
         "res_mult": quant.res_mult, "res_shift": quant.res_shift,
         "ev": _taps(quant.ev, direct), "em": _taps(quant.em, direct),
     })  # fmt: skip
@@ -124,11 +125,12 @@ def _info(graph: Graph, whole: Node, node: Node, i: isa.Instruction, size: int, 
     k, c, kh, kw = node.params["weight"].shape
     groups, (_, in_h, in_w) = node.attrs["groups"], graph.node(node.inputs[0]).shape
     stride = pair(node.attrs["stride"])
-    full = window_shape((in_h, in_w), (kh, kw), stride, pads(node))
+    full = window_shape((in_h, in_w), window(node), stride, pads(node))
     channelwise = groups > 1 and (k, c) == (groups, 1)
     kind = "linear" if node.attrs.get("linear") else "channelwise" if channelwise else "conv"
     details = {
-        "kernel": [kh, kw], "stride": stride[0], "pool": bool(i.pool), "relu": "act" in node.attrs,
+        "kernel": list(window(node)), "max_window": bool(i.max_window), "stride": stride[0], "pool": bool(i.pool),
+        "relu": node.attrs.get("act") in ("relu", "relu6"), "leaky": bool(i.leaky), "upsample": bool(i.upsample),
         "residual": bool(i.residual), "groups": groups, "input": [c * groups, in_h, in_w],
         "output": list(node.shape), "weight_bytes": size, "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from subrow.emit.plan import Density, LayerShape
 from subrow.ir.graph import Node
-from subrow.ir.weights import Quant, from_reduction, mask_of, split_sub_rows, tile_kind
+from subrow.ir.weights import Quant, from_reduction, mask_of, negative_mult, split_sub_rows, tile_kind
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TAP_LANES, TileKind
 
@@ -31,7 +31,8 @@ def pack_layer(node: Node, shape: LayerShape, hw: HwConfig) -> NDArray[np.uint8]
     for kg in range(shape.kgs):
         part = slice(kg * hw.channels, (kg + 1) * hw.channels)
         v, i = (_to_words(_pad_channels(a[:, part], hw.channels), taps) for a in (values, index))
-        chunks += [_params(quant, part, hw), _words(v, None if shape.implicit_index else i, hw)]
+        words = _words(v, None if shape.implicit_index else i, hw)
+        chunks += [_params(quant, float(node.attrs.get("slope", 0)), part, hw), words]
     return np.concatenate(chunks)
 
 
@@ -112,9 +113,13 @@ def _words(values: NDArray[np.int64], index: NDArray[np.int64] | None, hw: HwCon
     return np.pad(packed, ((0, 0), (0, size - packed.shape[1]))).ravel()
 
 
-def _params(quant: Quant, part: slice, hw: HwConfig) -> NDArray[np.uint8]:
-    """Parameters of one output channel group: bias int32, mult uint16, shift uint8, 0."""
-    record = np.zeros(hw.channels, np.dtype([("bias", "<i4"), ("mult", "<u2"), ("shift", "u1"), ("zero", "u1")]))
+def _params(quant: Quant, slope: float, part: slice, hw: HwConfig) -> NDArray[np.uint8]:
+    """Parameters of one output channel group: bias int32, mult uint16, shift and the multiplier of a leaky ReLU uint16.
+
+    The second multiplier is a multiple of 64, so that the shift fits its six lowest bits.
+    """
+    record = np.zeros(hw.channels, np.dtype([("bias", "<i4"), ("mult", "<u2"), ("scale", "<u2")]))
     n = len(quant.bias[part])
-    record["bias"][:n], record["mult"][:n], record["shift"][:n] = quant.bias[part], quant.mult[part], quant.shift[part]
+    record["bias"][:n], record["mult"][:n] = quant.bias[part], quant.mult[part]
+    record["scale"][:n] = quant.shift[part] + negative_mult(quant.mult[part], slope)
     return np.frombuffer(record.tobytes(), np.uint8)

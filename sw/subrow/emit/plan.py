@@ -12,7 +12,7 @@ from typing import Any
 from subrow.emit.arena import Slot, allocate
 from subrow.emit.slices import Part, own_blocks, part_sizes, parts
 from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders, rough_cycles
-from subrow.ir.graph import Graph, Node, pads, pair
+from subrow.ir.graph import Graph, Node, pads, pair, window
 from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
@@ -83,8 +83,8 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     t = tile(tile_kind(node))
     _, in_h, in_w = graph.node(node.inputs[0]).shape
     out_h, out_w = node.shape[1], node.shape[2]
-    _, c, *kernel = node.params["weight"].shape
-    stride, in_cb = pair(node.attrs["stride"])[0], -(-c * node.attrs["groups"] // hw.sub_row)
+    channels = node.params["weight"].shape[1] * node.attrs["groups"]
+    kernel, stride, in_cb = window(node), pair(node.attrs["stride"])[0], -(-channels // hw.sub_row)
     top, left, bottom, right = pads(node)
     conv_h = (in_h + top + bottom - kernel[0]) // stride + 1
     conv_w = (in_w + left + right - kernel[1]) // stride + 1
@@ -93,9 +93,10 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
         conv_h, conv_w = 2 * out_h, conv_w if residual else 2 * out_w
     return Geometry(
         name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=in_cb, conv_h=conv_h, conv_w=conv_w,
-        out_h=out_h, out_w=out_w, kernel=(kernel[0], kernel[1]), stride=stride, pad_top=top, pad_left=left, pool=pool,
-        residual=residual, v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs,
-        pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, chunk_words=p.chunk_words, resident=False,
+        out_h=out_h, out_w=out_w, kernel=kernel, stride=stride, pad_top=top, pad_left=left, pool=pool,
+        upsample=bool(node.attrs.get("upsample")), max_window="max_window" in node.attrs, residual=residual,
+        v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs, pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes,
+        chunk_words=p.chunk_words, resident=False,
     )  # fmt: skip
 
 
@@ -168,8 +169,8 @@ def _fields(g: Geometry, blocks: Blocks, p: LayerShape, out_cb: int, hw: HwConfi
     return {
         "opcode": isa.OPCODE_LAYER, "tile": int(g.tile.kind), "implicit_index": int(p.implicit_index),
         "resident": int(resident), "residual": int(g.residual), "pool": int(g.pool),
-        "stride": g.stride, "sub_s": p.sub_s, "layer_id": place.index, "in_offset": place.input,
-        "out_offset": place.output, "res_offset": place.residual,
+        "upsample": int(g.upsample), "max_window": int(g.max_window), "stride": g.stride, "sub_s": p.sub_s,
+        "layer_id": place.index, "in_offset": place.input, "out_offset": place.output, "res_offset": place.residual,
         "weight_offset": 0, "in_h": g.in_h, "in_w": g.in_w, "in_cb": g.in_cb, "conv_h": g.conv_h,
         "conv_w": g.conv_w, "out_h": g.out_h, "out_w": g.out_w, "out_cb": out_cb, "kgs": p.kgs,
         "pass_kgs": g.pass_kgs if resident else p.kgs,

@@ -37,6 +37,8 @@ class Geometry:
     pad_top: int
     pad_left: int
     pool: bool
+    upsample: bool
+    max_window: bool
     residual: bool
     v_words: int
     steps: int  # array steps of one tile group, tap group and output channel group
@@ -208,7 +210,8 @@ def _first_group(g: Geometry, hw: HwConfig, x: Span) -> float:
 
 def _window_cycles(g: Geometry) -> int:
     """Cycles of the input transform for one tile: columns read or groups written, whichever are more."""
-    return g.v_words * max(g.tile.alpha, g.tile.groups)
+    windows = g.kernel[0] * g.kernel[1] if g.tile.alpha == g.tile.m else 1
+    return g.in_cb * windows * max(g.tile.alpha, g.tile.groups)
 
 
 def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int) -> tuple[float, ...]:
@@ -217,13 +220,14 @@ def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int) -> tuple
     drain = hw.tiles * hw.channel_blocks
     # Shortest time of a row's segment: open bursts hide the latency, and DRAM moves whole bursts.
     segment = max(hw.latency_cycles / _OPEN_BURSTS + 1, _DRAM_BURST / hw.act_word_bytes)
+    grow = 2 if g.upsample else 1
     return (
         -(-tiles // hw.tiles) * g.tile.groups * max(g.steps, drain) * kgs,
         0.0 if g.resident else kgs * _chunk_cycles(g, hw),
         y.inputs * max(x.inputs, segment) * g.in_cb,
         tiles * _window_cycles(g),
         tiles * outputs * max(g.tile.groups, g.tile.m**2),
-        (y.out * max(x.out, segment) + _BLOCK_OVERHEAD) * outputs,
+        (grow * y.out * max(grow * x.out, segment) + _BLOCK_OVERHEAD) * outputs,
     )
 
 

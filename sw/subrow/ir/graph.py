@@ -23,11 +23,13 @@ kernel and stride are (rows, columns), or one number for both; pad is (top, left
 that do not fit whole are dropped (no ceil_mode), and dilation is always 1.
 
 Any node may carry `out_scale`: the real value of one int8 step of its output, where the network's file has it;
-calibration takes it over. Passes add attributes to conv: `act` ("relu", "relu6", "leaky" with `slope`; absent: none),
-`pool` (bool: 2x2 maximum, stride 2, after the activation), `tile` ("direct", "f2", "f4"), `density` (s, L), `linear`
-(bool: from a linear layer); and the
-parameter `u` [taps, K, C'] (Winograd-domain weights in hardware tap order; direct: [1, K, C*kh*kw] in the engine's
-reduction order) with `mask` of the same shape (bool) once the layer is pruned. Quantisation adds `quant`.
+calibration takes it over. Passes add attributes to conv: `act` ("relu", "relu6", behind the residual; "leaky" with
+`slope`, before it; absent: none), `pool` (bool: 2x2 maximum, stride 2, after the activation), `upsample` (bool: nearest
+neighbour by 2, in the pool's place), `max_window` (rows, columns: stride and pad are those of windows of this size,
+whose maximum the weights, 1x1, multiply; as in max_pool the border is never the maximum), `tile` ("direct", "f2",
+"f4"), `density` (s, L), `linear` (bool: from a linear layer); and the parameter `u` [taps, K, C'] (Winograd-domain
+weights in hardware tap order; direct: [1, K, C*kh*kw] in the engine's reduction order) with `mask` of the same shape
+(bool) once the layer is pruned. Quantisation adds `quant`.
 """
 
 from __future__ import annotations
@@ -124,6 +126,11 @@ def pair(value: Any) -> tuple[int, int]:
     """(rows, columns) of a kernel or a stride that may be one number for both."""
     rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
     return int(rows), int(columns)
+
+
+def window(node: Node) -> tuple[int, int]:
+    """(rows, columns) of a convolution's window: what its weights cover, or what a maximum is taken of before them."""
+    return pair(node.attrs.get("max_window", node.params["weight"].shape[2:]))
 
 
 def pads(node: Node) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from subrow.ir.graph import Node, Shape, pads, pair
+from subrow.ir.graph import Node, Shape, pads, pair, window
 from subrow.ir.weights import Quant, tile_kind
 from subrow.spec.errors import SubrowError
 from subrow.spec.winograd import TileKind, tile
@@ -94,10 +94,14 @@ def _batch_norm(where: str, node: Node, shapes: list[Shape]) -> Shape:
     return shapes[0]
 
 
-def _max_pool(where: str, node: Node, shapes: list[Shape]) -> Shape:
-    kernel, pad = pair(node.attrs["kernel"]), pads(node)
+def _check_border(where: str, kernel: tuple[int, int], pad: tuple[int, int, int, int]) -> None:
     if max(pad[0], pad[2]) >= kernel[0] or max(pad[1], pad[3]) >= kernel[1]:
         raise GraphError(f"{where}: pad {pad} is as large as the window {kernel}, which would hold nothing but border")
+
+
+def _max_pool(where: str, node: Node, shapes: list[Shape]) -> Shape:
+    kernel = pair(node.attrs["kernel"])
+    _check_border(where, kernel, pads(node))
     return (shapes[0][0], *_windows(where, node, shapes[0], kernel, pair(node.attrs["stride"])))
 
 
@@ -145,20 +149,36 @@ def _conv(where: str, node: Node, shapes: list[Shape]) -> Shape:
     c, weight, groups = _map(where, shapes[0])[0], _required(where, node, "weight"), node.attrs["groups"]
     if weight.ndim != 4 or groups < 1 or weight.shape[1] * groups != c:
         raise GraphError(f"{where}: weight {weight.shape} with {groups} groups does not take {c} channels")
-    k, _, kh, kw = weight.shape
+    k = weight.shape[0]
     if k % groups:
         raise GraphError(f"{where}: {k} output channels do not divide into {groups} groups")
     _vectors(where, node, k, ("bias",))
-    rows, columns = _windows(where, node, shapes[0], (kh, kw), pair(node.attrs["stride"]))
+    if "max_window" in node.attrs:
+        _check_maximum(where, node)
+    rows, columns = _windows(where, node, shapes[0], window(node), pair(node.attrs["stride"]))
     if len(shapes) == 2 and shapes[1] != (k, rows, columns):
         raise GraphError(f"{where}: residual {shapes[1]}, must be {(k, rows, columns)}")
     _check_act(where, node)
     _check_u(where, node)
+    if node.attrs.get("pool") and node.attrs.get("upsample"):
+        raise GraphError(f"{where}: both pool and upsample, must be one of them")
     if node.attrs.get("pool"):
         rows, columns = rows // 2, columns // 2
+    if node.attrs.get("upsample"):
+        rows, columns = 2 * rows, 2 * columns
     if min(rows, columns) < 1:
         raise GraphError(f"{where}: input {shapes[0]} is too small; the output would be {(k, rows, columns)}")
     return k, rows, columns
+
+
+def _check_maximum(where: str, node: Node) -> None:
+    weight, tile_name = node.params["weight"], node.attrs.get("tile", "direct")
+    if weight.shape[2:] != (1, 1) or tile_name != "direct":
+        raise GraphError(
+            f"{where}: weight {weight.shape} and tile {tile_name!r} behind the maximum of a window, must be 1x1 and "
+            "'direct'"
+        )
+    _check_border(where, window(node), pads(node))
 
 
 def _check_act(where: str, node: Node) -> None:

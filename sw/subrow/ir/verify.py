@@ -20,7 +20,8 @@ _PARAMS = {
     "batch_norm": {"gamma", "beta", "mean", "var"},
 }  # fmt: skip
 _ATTRS = {
-    "conv": {"stride", "pad", "groups", "act", "slope", "pool", "tile", "density", "linear", "quant"},
+    "conv": {"stride", "pad", "groups", "act", "slope", "pool", "upsample", "max_window", "tile", "density", "linear",
+             "quant"},
     "batch_norm": {"eps"}, "leaky_relu": {"slope"}, "max_pool": {"kernel", "stride", "pad"},
     "avg_pool": {"kernel", "stride", "pad", "count_include_pad"}, "upsample": {"factor"},
 }  # fmt: skip

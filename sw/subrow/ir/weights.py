@@ -41,6 +41,16 @@ class Quant:
     sub_row: int
 
 
+NEGATIVE_STEP, NEGATIVE_BITS = 64, 10
+"""The second multiplier of a channel, for sums below 0: a multiple of NEGATIVE_STEP, of which it has NEGATIVE_BITS."""
+
+
+def negative_mult(mult: NDArray[np.int64], slope: float) -> NDArray[np.int64]:
+    """The second multipliers of a leaky ReLU: slope times the first ones, as near as they come."""
+    steps = np.rint(mult * slope / NEGATIVE_STEP).astype(np.int64)
+    return NEGATIVE_STEP * np.minimum(steps, (1 << NEGATIVE_BITS) - 1)
+
+
 def tile_kind(node: Node) -> TileKind:
     """The tile of a conv node; direct when none was chosen."""
     return TILES[node.attrs.get("tile", "direct")]

@@ -38,7 +38,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
 
 def _bare(node: Node) -> bool:
     """A layer whose output is nothing but its sums: no residual, activation or pool behind them."""
-    fused = any(node.attrs.get(a) for a in ("act", "pool")) or len(node.inputs) > 1
+    fused = any(node.attrs.get(a) for a in ("act", "pool", "upsample")) or len(node.inputs) > 1
     return node.op in ("conv", "linear") and not fused
 
 

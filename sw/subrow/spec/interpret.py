@@ -21,7 +21,7 @@ from subrow.spec.program import Program
 from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
 IntArray = NDArray[np.int64]
-_PARAMETERS = np.dtype([("bias", "<i4"), ("mult", "<u2"), ("shift", "u1"), ("zero", "u1")])
+_PARAMETERS = np.dtype([("bias", "<i4"), ("mult", "<u2"), ("scale", "<u2")])
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class LayerWeights:
     bias: IntArray
     mult: IntArray
     shift: IntArray
+    negative: IntArray
 
 
 def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> LayerWeights:
@@ -64,12 +65,13 @@ def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> 
     count = ins.out_cb * hw.sub_row
     u = u.reshape(taps, ins.kgs * hw.channels, ins.v_words, hw.sub_row)[:, :count]
     if direct:  # V word (cb, ky, kx), place l: channel cb * L + l
-        window = u[0].reshape(count, ins.in_cb, ins.kernel_h, ins.kernel_w, hw.sub_row).transpose(0, 1, 4, 2, 3)
-        u = window.reshape(count, ins.in_cb * hw.sub_row, ins.kernel_h, ins.kernel_w)
+        kernel = (1, 1) if ins.max_window else (ins.kernel_h, ins.kernel_w)
+        window = u[0].reshape(count, ins.in_cb, *kernel, hw.sub_row).transpose(0, 1, 4, 2, 3)
+        u = window.reshape(count, ins.in_cb * hw.sub_row, *kernel)
     else:
         u = u.reshape(taps, count, ins.in_cb * hw.sub_row)
-    bias, mult, shift = (parameters[name][:count].astype(np.int64) for name in ("bias", "mult", "shift"))
-    return LayerWeights(u, bias, mult, shift)
+    bias, mult, scale = (parameters[name][:count].astype(np.int64) for name in ("bias", "mult", "scale"))
+    return LayerWeights(u, bias, mult, scale % 64, scale // 64 * 64)
 
 
 def _entries(raw: NDArray[np.uint8], hw: HwConfig, implicit: bool) -> tuple[IntArray, IntArray]:
@@ -117,7 +119,7 @@ class Interpreter:
             residual = None
             if ins.residual:
                 residual = self._read(arena, ins.res_offset, (ins.out_cb, ins.conv_h, ins.conv_w), ins.res_row_bytes)
-            y = reference.layer(ins, x, w.u, w.bias, w.mult, w.shift, self.hw.v_bits, residual)
+            y = reference.layer(ins, x, w.u, w.bias, w.mult, w.shift, self.hw.v_bits, residual, w.negative)
             self._write(arena, ins.out_offset, y, ins.out_row_bytes)
             yield y
 

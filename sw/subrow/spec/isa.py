@@ -12,7 +12,7 @@ from typing import Any
 
 from subrow.spec.errors import ProgramError
 
-ISA_VERSION = 3
+ISA_VERSION = 4
 INSTRUCTION_BYTES = 128
 MAX_TAPS = 36
 OPCODE_LAYER = 1
@@ -46,6 +46,9 @@ FIELDS: tuple[Field, ...] = (
     F("resident", 1, "1: the weights of a pass are fetched once and stay; 0: fetched again for every block"),
     F("residual", 1, "1: add the tensor at res_offset"),
     F("pool", 1, "1: 2x2 maximum, stride 2, after the activation"),
+    F("upsample", 1, "1: every output pixel is written as a square of 2x2; not with pool"),
+    F("max_window", 1, "1: a direct layer reduces over the maximum of each window, not over its pixels"),
+    F("leaky", 1, "1: sums below 0 take the channel's second multiplier, before the residual is added"),
     F("stride", 2, "input step of a direct layer: 1 or 2"),
     F("sub_s", 5, "steps per sub-row, 1..L"),
     F("layer_id", 15, "index of the counter record"),
@@ -71,7 +74,7 @@ FIELDS: tuple[Field, ...] = (
     F("in_row_bytes", 24, "from one input row to the next: in_row_words * L, or more when the input is a slice"),
     F("out_row_bytes", 24, "from one output row to the next: out_cb * out_w * L, or more when the output is a slice"),
     F("res_row_bytes", 24, "from one residual row to the next: out_cb * conv_w * L, or more"),
-    F("v_words", 16, "V words per tile group and tap group: in_cb * kernel_h * kernel_w"),
+    F("v_words", 16, "V words per tile group and tap group: in_cb * kernel_h * kernel_w, with max_window in_cb"),
     F("red_words", 16, "V words that one output channel group reduces over"),
     F("v_kstep", 16, "first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers"),
     F("chunk_words", 16, "weight words of one output channel group"),

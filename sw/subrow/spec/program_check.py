@@ -186,6 +186,7 @@ def _kernel(ins: Instruction) -> tuple[int, int]:
 def _check_details(ins: Instruction, info: LayerInfo) -> None:
     known = {
         "kernel": list(_kernel(ins)), "stride": ins.stride, "pool": bool(ins.pool), "relu": ins.act_min >= 0,
+        "max_window": bool(ins.max_window), "leaky": bool(ins.leaky), "upsample": bool(ins.upsample),
         "residual": bool(ins.residual), "blocks": [ins.blocks_y, ins.blocks_x],
         "input": [info.in_channels, ins.in_h, ins.in_w], "output": [info.out_channels, ins.out_h, ins.out_w],
     }  # fmt: skip
@@ -199,11 +200,14 @@ def _items(value: object) -> Sequence[object]:
 
 
 def _check_macs(ins: Instruction, info: LayerInfo) -> None:
-    """MACs of the dense direct convolution; a pooled layer may leave out its last row or column."""
+    """MACs of the dense direct convolution; a pooled layer may leave out its last row or column.
+
+    The maximum of a window is one input channel's pixel, whatever the window's size.
+    """
     groups = info.details.get("groups", 1)
     if groups < 1 or info.in_channels % groups or info.out_channels % groups:
         raise _differs(info, "details.groups", groups, f"{info.in_channels} to {info.out_channels} channels")
-    kernel = _kernel(ins)
+    kernel = (1, 1) if ins.max_window else _kernel(ins)
     window = kernel[0] * kernel[1] * info.in_channels // groups * info.out_channels
     sizes = [{n, n + 1} if ins.pool else {n} for n in (ins.conv_h, ins.conv_w)]
     if info.macs not in {window * h * w for h in sizes[0] for w in sizes[1]}:

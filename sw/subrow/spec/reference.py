@@ -15,15 +15,20 @@ from subrow.spec.winograd import TileKind, as_int, tap_order, tile
 IntArray = NDArray[np.int64]
 
 
+LOWEST = -128
+"""Pixels outside the image of a layer that takes the maximum of its windows."""
+
+
 def _exact_matmul(u: IntArray, v: IntArray) -> IntArray:
     """u @ v; float64 is exact because acc_bits <= 40 bounds every partial sum."""
     return (u.astype(np.float64) @ v.astype(np.float64)).astype(np.int64)
 
 
 def _padded(ins: Instruction, x: NDArray[np.int8], rows: int, columns: int) -> IntArray:
-    """x with its zero border, cut or extended to rows x columns."""
+    """x with its border (zeros, or what no maximum takes), cut or extended to rows x columns."""
     c, h, w = x.shape
-    result = np.zeros((c, max(rows, h + ins.pad_top), max(columns, w + ins.pad_left)), np.int64)
+    border = LOWEST if ins.max_window else 0
+    result = np.full((c, max(rows, h + ins.pad_top), max(columns, w + ins.pad_left)), border, np.int64)
     result[:, ins.pad_top : ins.pad_top + h, ins.pad_left : ins.pad_left + w] = x
     return result[:, :rows, :columns]
 
@@ -47,17 +52,18 @@ def _winograd(ins: Instruction, x: NDArray[np.int8], u: IntArray, v_bits: int) -
 
 
 def _direct(ins: Instruction, x: NDArray[np.int8], u: IntArray, v_bits: int) -> IntArray:
-    """Y [K, conv_h, conv_w] of a direct layer; u is [K, C, kernel_h, kernel_w]."""
+    """Y [K, conv_h, conv_w] of a direct layer; u is [K, C, kernel_h, kernel_w], with max_window [K, C, 1, 1]."""
     s, h, w = ins.stride, ins.conv_h, ins.conv_w
     padded = _padded(ins, x, (h - 1) * s + ins.kernel_h, (w - 1) * s + ins.kernel_w)
     tap = 2 * (np.arange(h) % 2)[:, None] + np.arange(w) % 2  # position in the 2x2 quad
     ev, em = np.array(ins.ev[:4])[tap], np.array(ins.em[:4])[tap]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (ins.kernel_h, ins.kernel_w), axis=(1, 2))[:, ::s, ::s]
+    if ins.max_window:
+        windows = windows.max(axis=(3, 4), keepdims=True)
     y = np.zeros((u.shape[0], h * w), np.int64)
-    for ky in range(ins.kernel_h):
-        for kx in range(ins.kernel_w):
-            pixels = padded[:, ky : ky + (h - 1) * s + 1 : s, kx : kx + (w - 1) * s + 1 : s]
-            v = clamp(round_shift(pixels, ev), v_bits)
-            y += _exact_matmul(u[:, :, ky, kx], v.reshape(len(x), -1))
+    for ky, kx in np.ndindex(windows.shape[3:]):
+        v = clamp(round_shift(windows[..., ky, kx], ev), v_bits)
+        y += _exact_matmul(u[:, :, ky, kx], v.reshape(len(x), -1))
     return y.reshape(-1, h, w) << em
 
 
@@ -78,18 +84,24 @@ def layer(
     shift: NDArray[np.integer],
     v_bits: int,
     residual: NDArray[np.int8] | None = None,
+    negative: NDArray[np.integer] | None = None,
 ) -> NDArray[np.int8]:
     """Output [K, out_h, out_w] of one instruction for x [C, in_h, in_w].
 
-    u is [taps, K, C] in hardware tap order, for a direct layer [K, C, kernel_h, kernel_w]; grouped layers pass zeros
-    outside their groups. bias, mult and shift are [K]; residual is [K, conv_h, conv_w].
+    u is [taps, K, C] in hardware tap order, for a direct layer [K, C, kernel_h, kernel_w] (with max_window
+    [K, C, 1, 1]); grouped layers pass zeros outside their groups. bias, mult, shift and negative (the second
+    multiplier; needed by leaky layers) are [K]; residual is [K, conv_h, conv_w].
     """
     y = output_transform(ins, x, u, v_bits)
     b, m, n = (np.asarray(p, dtype=np.int64)[:, None, None] for p in (bias, mult, shift))
+    if ins.leaky:
+        m = np.where(y + b < 0, np.asarray(negative, dtype=np.int64)[:, None, None], m)
     z = round_shift((y + b) * m, n)
     if residual is not None:
         z = z + round_shift(residual.astype(np.int64) * ins.res_mult, ins.res_shift)
     z = np.clip(z, ins.act_min, ins.act_max)
     if ins.pool:
         z = z[:, : 2 * ins.out_h, : 2 * ins.out_w].reshape(-1, ins.out_h, 2, ins.out_w, 2).max(axis=(2, 4))
+    if ins.upsample:
+        z = z.repeat(2, axis=1).repeat(2, axis=2)
     return z.astype(np.int8)

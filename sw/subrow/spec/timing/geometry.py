@@ -155,7 +155,7 @@ class Geometry:
     @cached_property
     def tile_cycles(self) -> int:
         """Cycles of the input transform for one tile."""
-        return self.window * self.ins.v_words
+        return self.window * self.ins.in_cb * self.ins.kernel_h * self.ins.kernel_w
 
     def kbs(self, kg: int) -> int:
         """Channel blocks of output channel group kg."""

@@ -44,15 +44,15 @@ def _reduced(ins: Instruction, hw: HwConfig) -> _Reduced:
     if not rows and not columns and not passes:
         return _Reduced(ins, 0, 0, 0)
     m = Geometry(ins, hw).tile.m
-    pool = 2 if ins.pool else 1
     tall, wide = rows * ins.block_th * m, columns * ins.block_tw * m
+    out_tall, out_wide = (n // 2 if ins.pool else 2 * n if ins.upsample else n for n in (tall, wide))
     groups = passes * ins.pass_kgs
-    in_w, out_w, conv_w = ins.in_w - wide * ins.stride, ins.out_w - wide // pool, ins.conv_w - wide
+    in_w, out_w, conv_w = ins.in_w - wide * ins.stride, ins.out_w - out_wide, ins.conv_w - wide
     out_cb = ins.out_cb - groups * hw.channel_blocks
     word = hw.act_word_bytes
     changes = {
         "blocks_y": ins.blocks_y - rows, "blocks_x": ins.blocks_x - columns, "conv_h": ins.conv_h - tall,
-        "conv_w": conv_w, "in_h": ins.in_h - tall * ins.stride, "in_w": in_w, "out_h": ins.out_h - tall // pool,
+        "conv_w": conv_w, "in_h": ins.in_h - tall * ins.stride, "in_w": in_w, "out_h": ins.out_h - out_tall,
         "out_w": out_w, "kgs": ins.kgs - groups, "out_cb": out_cb, "in_row_words": ins.in_cb * in_w,
         "in_row_bytes": ins.in_cb * in_w * word,
         "out_row_bytes": out_cb * out_w * word, "res_row_bytes": out_cb * conv_w * word if ins.residual else 0,

@@ -170,17 +170,18 @@ class Writer:
         here, k, block = self.next
         self.unit += 1
         self.next = next(self.position, None)
-        columns, kbs = block.x.out, g.kbs(here.kg0 + k)
-        segments = block.y.out * kbs if columns else 0
+        grow = 2 if ins.upsample else 1
+        rows, columns, kbs = grow * block.y.out, grow * block.x.out, g.kbs(here.kg0 + k)
+        segments = rows * kbs if columns else 0
         last_kg = k == here.kgs - 1
         turn = lat.NEXT_UNIT_BLOCK if last_kg else lat.NEXT_UNIT
         self.walk = ready + max(segments, 1) + turn - 1
         if segments:
             shrink = 2 if ins.pool else 1
             row_words = ins.out_row_bytes // g.hw.act_word_bytes
-            start = ins.out_offset // g.hw.act_word_bytes + block.y.conv_first // shrink * row_words
-            start += block.x.conv_first // shrink + (here.kg0 + k) * g.hw.channel_blocks * ins.out_w
-            starts = (start + r * row_words + kb * ins.out_w for r in range(block.y.out) for kb in range(kbs))
+            start = ins.out_offset // g.hw.act_word_bytes + block.y.conv_first * grow // shrink * row_words
+            start += block.x.conv_first * grow // shrink + (here.kg0 + k) * g.hw.channel_blocks * ins.out_w
+            starts = (start + r * row_words + kb * ins.out_w for r in range(rows) for kb in range(kbs))
             short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
             first = ready + lat.READY_TO_WORD
             stream.add(first, segments * columns, 1.0, self.pause, short)
