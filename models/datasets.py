@@ -1,7 +1,7 @@
 """Labelled pictures from a path: CIFAR-10 (JPEG .npz or pickle folder) and Fashion-MNIST (folder of IDX files).
 
-The last HOLDOUT images of every training split are held back: choices (epochs, densities, bits) are made on them, and
-the test split is looked at once, for the result.
+The last twentieth of every training split is held back: choices (epochs, densities, bits) are made on it, and the test
+split is looked at once, for the result.
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from models import ModelError, cifar10, fashion_mnist
 
-HOLDOUT = 2_500
-"""The last images of the training split, kept back to choose between trained networks."""
+HELD_BACK = 20
+"""One image in so many of the training split, its last ones, chooses between trained networks."""
 
 Split = Literal["train", "holdout", "test"]
 SPLITS: tuple[Split, ...] = ("train", "holdout", "test")
@@ -55,9 +55,9 @@ def load(path: Path) -> Dataset:
             f"data {path}: no data set there; give CIFAR-10 as a .npz of JPEG pictures or as the folder of "
             "data_batch_1, or Fashion-MNIST as the folder of t10k-images-idx3-ubyte.gz"
         )
-    cut = len(train.labels) - HOLDOUT
-    if cut < 1:
-        raise ModelError(f"data {path}: {len(train.labels)} training images, more than {HOLDOUT} are needed")
+    cut = len(train.labels) - len(train.labels) // HELD_BACK
+    if cut == len(train.labels):
+        raise ModelError(f"data {path}: {cut} training images, at least {HELD_BACK} are needed")
     images, labels = train
     return Dataset(name, Labelled(images[:cut], labels[:cut]), Labelled(images[cut:], labels[cut:]), test)
 

@@ -58,6 +58,8 @@ def finetune(
     command = shlex.join(["subrow", "finetune", "--recipe", str(recipe), "--data", "PATH"])
     job = Job(how, _dataset(data), folder / "checkpoints", folder, device.value, command, _log_line)
     card = run(job, resume)
+    if card is None:  # of several processes, the first one reports
+        return
     if as_json:
         print_json({"out": str(folder), **card})
         return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from subrow.api import compressed, quantised
 from subrow.compress.recipe import Recipe
 from subrow.compress.stages import Trainer, graph_accuracy, make_trainer, module_accuracy
+from subrow.compress.training import rank
 from subrow.frontend.load import load_model
 from subrow.ir.graph import Graph
 from subrow.ir.store import save_graph
@@ -43,8 +44,11 @@ class Job:
     report: Callable[[str], None]
 
 
-def finetune(job: Job, resume: bool) -> dict[str, Any]:
-    """Run a recipe and return its card. Raises InputError when checkpoints are there and `resume` is false."""
+def finetune(job: Job, resume: bool) -> dict[str, Any] | None:
+    """Run a recipe and return its card; None in all but the first of several processes.
+
+    Raises InputError when checkpoints are there and `resume` is false.
+    """
     if not resume and any(job.work.glob("*.pt")):
         raise InputError(f"{job.work}: holds checkpoints of an earlier run; give --resume, or remove the folder")
     recipe, logs = job.recipe, Logs()
@@ -53,12 +57,13 @@ def finetune(job: Job, resume: bool) -> dict[str, Any]:
     model = _start(recipe)
     if "float" in recipe.stages:
         logs["float"] = trainer.run(model, recipe.stages["float"], "float")
+    graph = None if recipe.prune is None else _integers(job, trainer, model.cpu().eval(), logs)
+    if rank():
+        return None
     job.out.mkdir(parents=True, exist_ok=True)
-    if recipe.prune is None:
+    if graph is None:
         return _export(job, logs, _store_float(job, model))
-    graph = _integers(job, trainer, model.cpu().eval(), logs)
-    hw = hwconfig.load(recipe.hw)
-    save_graph(graph, job.out / "model.safetensors", hw)
+    save_graph(graph, job.out / "model.safetensors", hwconfig.load(recipe.hw))
     return _export(job, logs, _measured(job, graph))
 
 

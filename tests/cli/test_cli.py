@@ -25,7 +25,7 @@ from tests.cli.nets import small
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "tests.cli.nets:small"
-VERBS = ("prune", "quantize", "compile", "estimate", "disasm", "verify", "simulate", "report")
+VERBS = ("prune", "quantize", "compile", "estimate", "disasm", "verify", "simulate", "report", "finetune", "evaluate")
 
 
 @pytest.mark.parametrize("verb", VERBS)

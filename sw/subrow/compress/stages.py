@@ -20,6 +20,8 @@ from subrow.compress.training import (
     accuracy,
     cross_entropy,
     distillation,
+    rank,
+    start_processes,
     train,
 )
 from subrow.ir.graph import Graph
@@ -89,6 +91,7 @@ def make_trainer(
     train_images: Any, holdout: Any, folder: Path, device: str, report: Report, teacher: nn.Module | None
 ) -> Trainer:
     """A Trainer on `cpu`, `cuda` or `auto` (a GPU if there is one), from arrays (images, labels)."""
+    start_processes()
     where = chosen_device(device)
     if teacher is not None:
         teacher.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -96,12 +99,13 @@ def make_trainer(
 
 
 def chosen_device(name: str) -> str:
-    """`cpu` or `cuda`. Raises ConfigError for a GPU that is not there."""
+    """`cpu`, or the GPU of this process. Raises ConfigError for a GPU that is not there."""
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {name!r}: must be auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda: torch finds no GPU; use --device cpu, or a torch build for your GPU")
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{rank() % torch.cuda.device_count()}" if chosen == "cuda" else chosen
 
 
 def module_accuracy(model: nn.Module, images: tuple[Any, Any], device: str = "cpu") -> float:

@@ -167,15 +167,30 @@ def train(
         if entry["holdout_accuracy"] > best_before:
             progress.best = {name: value.clone() for name, value in model.state_dict().items()}
         progress.log.append(entry)
-        if _rank() == 0:
+        if rank() == 0:
             _save_checkpoint(progress, schedule, checkpoint)
             report(json.dumps(entry))
     model.load_state_dict(progress.best)
+    _agree(model)
     return progress
 
 
-def _rank() -> int:
+def start_processes() -> None:
+    """Join the processes that torchrun started, if it did; once in each process."""
+    if distributed.is_torchelastic_launched() and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def rank() -> int:
+    """Number of this process, 0 when it is alone: process 0 writes files and reports."""
     return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def _agree(model: nn.Module) -> None:
+    """The state of process 0 in all processes, whose batch-norm statistics have drifted apart."""
+    if distributed.is_initialized():
+        for value in model.state_dict().values():
+            distributed.broadcast(value, 0)
 
 
 def _world() -> int:
@@ -221,7 +236,7 @@ def _run_epoch(
     for index, chosen in enumerate(batches):
         rate = learning_rate(schedule, (epoch - 1) * len(batches) + index, schedule.epochs * len(batches))
         images = augment(data.images[chosen], schedule.augment, generator)
-        mine = slice(_rank(), None, _world())
+        mine = slice(rank(), None, _world())
         total += _step(progress, forward, (images[mine], data.labels[chosen][mine]), rate, schedule, loss)
     mean = _mean_over_processes(total / len(batches))
     if not math.isfinite(mean):
