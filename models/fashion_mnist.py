@@ -24,7 +24,7 @@ CLASS_NAMES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", 
 """Names of the labels 0 to 9."""
 
 HOLDOUT = 5_000
-"""The last images of the training split, kept back to choose between trained networks."""
+"""The last images of the training split, which the calibration subset leaves alone."""
 
 DATA_FOLDER = Path(__file__).parent / "data"
 TEST_SUBSET = DATA_FOLDER / "fashion_mnist_test1000.npz"

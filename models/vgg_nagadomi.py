@@ -140,12 +140,12 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(
             f"weights file {path} does not exist: restore it from the repository, or train it again with "
-            "scripts/train_vgg_nagadomi.py (pretrained=False builds the network without weights)"
+            "models/recipes/vgg_nagadomi_quarter_fmnist.toml (pretrained=False builds the network without weights)"
         )
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"weights file {path} ({path.stat().st_size} bytes) is not a readable safetensors file ({error}): "
-            "restore it from the repository, or train it again with scripts/train_vgg_nagadomi.py"
+            "restore it from the repository, or train it again with its recipe in models/recipes"
         ) from error

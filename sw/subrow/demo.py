@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from subrow.api import compile
+from subrow.compress.stages import module_accuracy
 from subrow.console import save_array, step_bars
 from subrow.devices import open_device
 from subrow.passes.choose_tile import TileName
@@ -78,7 +79,7 @@ def run(options: Options, console: Console, out: Console) -> dict[str, Any]:
     with step_bars(console) as bars, open_device("emulator", hw) as emulator:
         cases = [(tile, density) for tile in options.tiles for density in options.densities]
         steps = bars.add_task("float32 accuracy", total=len(cases))
-        float_accuracy = _float_accuracy(model, images, labels)
+        float_accuracy = round(module_accuracy(model, (images, labels)), 3)
         for tile, density in cases:
             label = f"{tile} {density or DENSE}"
             bars.update(steps, description=f"{label}: prune, quantise, compile")
@@ -105,13 +106,6 @@ def run(options: Options, console: Console, out: Console) -> dict[str, Any]:
     out.print(verdict(measurements))
     out.print(f"{options.out / 'report.json'}, {options.out / 'report.html'}", highlight=False, soft_wrap=True)
     return document
-
-
-def _float_accuracy(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
-    from models.fashion_mnist import LabelledImages
-    from models.train import accuracy, as_data
-
-    return round(accuracy(model, as_data(LabelledImages(images, labels))), 3)
 
 
 def _save_arrays(out: Path, calibration: np.ndarray, images: np.ndarray, labels: np.ndarray) -> None:

@@ -104,7 +104,7 @@ def test_errors(data: Path, tmp_path: Path, run: Run) -> None:
         (("finetune", "--recipe", tmp_path / "int.toml", "--data", data, "--out", tmp_path / "o"),
          "trained network nobody: not found; give a folder with model.safetensors and card.json"),
         (("evaluate", "nobody", "--data", data), "trained network nobody: not found"),
-        (("evaluate", "vgg_nagadomi_quarter_fmnist", "--data", data), "does not say its network"),
+        (("evaluate", "vgg_nagadomi_quarter_fmnist", "--data", data, "--device", "emulator"), "holds float weights"),
     ):  # fmt: skip
         done = run(*arguments)
         assert done.code == 2 and message in done.err and len(done.err.splitlines()) == 1, done.err

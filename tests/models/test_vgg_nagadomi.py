@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models import ModelError, fashion_mnist, train
+from models import ModelError, fashion_mnist
 from models.checkpoint import storable_state
 from models.vgg_nagadomi import (
     QUARTER_WEIGHTS,
@@ -22,6 +22,7 @@ from models.vgg_nagadomi import (
     vgg_nagadomi,
     vgg_nagadomi_quarter,
 )
+from subrow.compress.stages import module_accuracy
 
 ROOT = Path(__file__).resolve().parents[2]
 CONV_PARAMETERS = 9 * (3 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 3 * 256 * 256)
@@ -106,7 +107,7 @@ def test_captured_graph_holds_only_the_layers(quarter: VggNagadomi) -> None:
 
 def test_committed_weights_reach_the_accuracy_on_their_card(quarter: VggNagadomi) -> None:
     card = json.loads((QUARTER_WEIGHTS.parent / "card.json").read_text(encoding="utf-8"))
-    measured = train.accuracy(quarter, train.as_data(fashion_mnist.test_images()))
+    measured = module_accuracy(quarter, fashion_mnist.test_images())
     assert measured == pytest.approx(card["float_accuracy_1000"], abs=0.15)
     assert card["parameters"] == sum(parameter.numel() for parameter in quarter.parameters())
     assert len(card["log"]) == card["epochs"]
@@ -114,7 +115,7 @@ def test_committed_weights_reach_the_accuracy_on_their_card(quarter: VggNagadomi
 
 def test_missing_weights_file_names_itself_and_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "none.safetensors"
-    with pytest.raises(ModelError, match=r"none.safetensors does not exist.*train_vgg_nagadomi.py"):
+    with pytest.raises(ModelError, match=r"none.safetensors does not exist.*vgg_nagadomi_quarter_fmnist.toml"):
         load_weights(vgg_nagadomi_quarter(pretrained=False), path)
 
 
@@ -236,58 +237,3 @@ def test_committed_subsets_are_what_the_script_makes(tmp_path: Path) -> None:
         made, kept = fashion_mnist.read_subset(tmp_path / committed.name), fashion_mnist.read_subset(committed)
         np.testing.assert_array_equal(made.images, kept.images)
         np.testing.assert_array_equal(made.labels, kept.labels)
-
-
-# --- training -----------------------------------------------------------------------------------------------------
-
-
-def tiny_data(count: int) -> train.Data:
-    """Random images and labels."""
-    generator = torch.Generator().manual_seed(3)
-    return train.Data(
-        torch.rand(count, 1, 32, 32, generator=generator), torch.randint(0, 10, (count,), generator=generator)
-    )
-
-
-def test_augment_only_shifts_and_mirrors() -> None:
-    image = torch.zeros(200, 1, 32, 32)
-    image[:, 0, 10, 5] = 1.0
-    moved = train.augment(image, 2, torch.Generator().manual_seed(0))
-    places = {(row, column) for _, _, row, column in torch.nonzero(moved).tolist()}
-    assert moved.sum() == 200
-    assert {row for row, _ in places} == set(range(8, 13))
-    assert {column for _, column in places} == set(range(3, 8)) | set(range(24, 29))
-
-
-def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
-    recipe = train.Recipe(epochs=2, peak_rate=0.1)
-    rates = [train.learning_rate(recipe, step, 100) for step in range(100)]
-    peak = rates.index(max(rates))
-    assert rates[:peak] == sorted(rates[:peak])
-    assert rates[peak:] == sorted(rates[peak:], reverse=True)
-    assert max(rates) == pytest.approx(0.1, rel=0.01)
-    assert rates[-1] < 0.001
-
-
-def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:
-    recipe, data = train.Recipe(epochs=2, batch=16), tiny_data(32)
-
-    def run(checkpoint: Path, stop_after: int | None = None) -> train.Progress:
-        torch.manual_seed(0)
-        lines: list[str] = []
-
-        def report(line: str) -> None:
-            lines.append(line)
-            if len(lines) == stop_after:
-                raise KeyboardInterrupt
-
-        return train.train(VggNagadomi(0.0625, 1), data, tiny_data(8), recipe, checkpoint, report)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped.pt", stop_after=1)
-    resumed, whole = run(tmp_path / "stopped.pt"), run(tmp_path / "whole.pt")
-    assert len(resumed.log) == len(whole.log) == 2
-    for name, value in whole.model.state_dict().items():
-        torch.testing.assert_close(resumed.model.state_dict()[name], value)
-    with pytest.raises(ModelError, match="batch is 16 there and 8 here"):
-        train.train(VggNagadomi(0.0625, 1), data, data, train.Recipe(epochs=2, batch=8), tmp_path / "whole.pt", print)
