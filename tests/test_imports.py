@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "sw" / "subrow"
 LAYERS = {"spec", "ir", "frontend", "compress", "passes", "emit", "devices", "report", "toolenv", "console"}
 EVERYTHING = LAYERS | {
-    "api", "area", "bench", "demo", "estimate", "estimate_figure", "evaluate", "finetune", "losses", "netlist",
-    "planning", "source", "trained",
+    "api", "area", "bench", "demo", "estimate", "estimate_figure", "evaluate", "explore", "finetune", "losses",
+    "netlist", "planning", "source", "trained",
 }  # fmt: skip
 ALLOWED = {
     "spec": {"spec"},
@@ -33,6 +33,7 @@ ALLOWED = {
     "estimate": {"compress", "frontend", "ir", "passes", "planning", "spec"},  # how long it takes
     "estimate_figure": {"estimate", "report", "spec"},
     "api": LAYERS - {"report", "console"} | {"planning"},  # the whole chain, as a library
+    "explore": {"compress", "estimate", "explore", "ir", "passes", "planning", "spec"},  # density of each layer
     "trained": {"frontend", "ir", "spec"},  # folders of weights and cards
     "finetune": {"api", "compress", "frontend", "ir", "spec", "trained"},  # a recipe from start to end
     "evaluate": {"api", "compress", "devices", "spec", "trained"},  # accuracy of what was trained

@@ -43,6 +43,7 @@ app.command(short_help="Make integers of a network, pruned or not.")(cli_network
 app.command(name="compile", short_help="Make a Program of a network or a Graph.")(cli_network.compile_)
 app.command(short_help="Estimate cycles and bytes, layer by layer.")(cli_estimate.estimate)
 app.command(short_help="Train by a recipe: float, pruned, in integers.")(cli_train.finetune)
+app.command(short_help="Choose each layer's density for a time or an accuracy.")(cli_train.search)
 app.command(short_help="Accuracy of a trained network or a Program.")(cli_train.evaluate)
 app.command(short_help="Print a Program.")(cli_program.disasm)
 app.command(short_help="Compare a device with the reference, every byte.")(cli_program.verify)

@@ -1,7 +1,8 @@
-"""The commands that need labelled data: finetune, evaluate."""
+"""The commands that need labelled data: finetune, search, evaluate."""
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from enum import StrEnum
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from subrow.cli_options import Json, check_folder
-from subrow.console import complain, print_json, say
+from subrow.cli_options import Hw, Json, Linear, Model, Tile, TileOption, check_folder, check_output
+from subrow.console import complain, output, print_json, say, share_bar, table
+from subrow.source import hardware
 from subrow.spec.errors import InputError
 
 if TYPE_CHECKING:
     from models.datasets import Dataset
 
+KNEE_LIMIT = 0.05  # nats that one layer may change the outputs by
 Data = Annotated[Path, typer.Option(
     help="labelled images: CIFAR-10 (.npz of JPEG pictures, or folder of data_batch_1) or Fashion-MNIST's folder"
 )]  # fmt: skip
@@ -79,6 +82,66 @@ def _dataset(path: Path) -> Dataset:
         return datasets.load(path)
     except ModelError as error:
         raise InputError(str(error)) from error
+
+
+def search(
+    model: Model, data: Data, hw: Hw = "pynq-z2",
+    budget_ms: Annotated[float | None, typer.Option(help="milliseconds that one image may take (estimated)")] = None,
+    budget_accuracy: Annotated[float | None, typer.Option(
+        help="percent of held-out images that must be right once pruned, before retraining"
+    )] = None,
+    tile: TileOption = Tile.f2, linear: Linear = False,
+    images: Annotated[int, typer.Option(min=8, help="training images to measure with")] = 256,
+    out: Annotated[Path | None, typer.Option(help="Graph file to write: the network pruned so (.graph)")] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Density of each layer: the least change of the outputs for a time, or the least time for an accuracy.
+
+    Without a budget each layer's curve decides by its knee. Prunes one layer at a time to see what it costs.
+    """
+    from subrow.explore import search as explore
+    from subrow.explore.sensitivity import measure
+    from subrow.ir.store import save_graph
+    from subrow.trained import captured
+
+    if budget_ms is not None and budget_accuracy is not None:
+        raise InputError("--budget-ms and --budget-accuracy: give one of them")
+    if out is not None:
+        check_output(out, "--out", ".graph")
+    config, dataset = hardware(hw), _dataset(data)
+    sample = dataset.train.images[:images]
+    graph = captured(model, sample)
+    pruner = explore.Pruner(graph, config, tile.value, linear, sample)
+    with share_bar("search") as progress:
+        found = measure(graph, sample, config, tile.value, linear, progress=progress)
+        if budget_ms is not None:
+            choice = explore.for_budget(found, pruner, int(budget_ms * config.mhz * 1e3))
+        elif budget_accuracy is not None:
+            choice = explore.for_accuracy(found, pruner, dataset.holdout, budget_accuracy, progress)
+        else:
+            choice = explore.for_knees(found, pruner, KNEE_LIMIT)
+        progress("accuracy", 0.95)
+        measured = explore.against_uniform(found, pruner, choice, dataset.holdout)
+    if out is not None:
+        save_graph(choice.graph, out, config)
+    document = {
+        "network": graph.name, "hw": config.name, "ms": choice.cycles / config.mhz / 1e3, **measured,
+        "layers": [{**dataclasses.asdict(c), "chosen": choice.kept[c.layer]} for c in found.curves],
+        "origin": {"cycles": "estimated", "ms": "estimated", "accuracy": "measured in float before retraining"},
+    }  # fmt: skip
+    if as_json:
+        print_json(document)
+        return
+    rows = [
+        (c.layer, f"{choice.kept[c.layer]}/{config.sub_row}", f"{c.divergence[c.kept.index(choice.kept[c.layer])]:.4f}",
+         f"{c.cycles[c.kept.index(choice.kept[c.layer])]:,}") for c in found.curves
+    ]  # fmt: skip
+    output().print(table("Chosen", ("layer",), ("density", "divergence", "cycles"), rows))
+    say(f"{measured['accuracy']:.2f} % of held-out images in {choice.cycles:,} cycles ({document['ms']:.3f} ms); "
+        "accuracy measured before retraining, cycles estimated")
+    if "uniform" in measured:
+        same = measured["uniform"]
+        say(f"{same['kept']}/{config.sub_row} in every layer: {same['accuracy']:.2f} % in {same['cycles']:,} cycles")
 
 
 def evaluate(

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from subrow.frontend.load import load_model
+from subrow.frontend.torch_export import capture
+from subrow.ir.graph import Graph
 from subrow.ir.store import StoredGraph, is_graph, load_graph
 from subrow.spec.errors import InputError
 
@@ -65,6 +69,12 @@ def trained(name: str | Path) -> Trained:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'card.json'}: damaged, or does not say its network ({error!r})") from error
     return Trained(folder, card)
+
+
+def captured(model: str, images: NDArray[Any]) -> Graph:
+    """The float Graph of a trained network, or of what frontend.load reads, for images [N, C, H, W]."""
+    loaded = load_model(model) if ":" in model or Path(model).suffix in (".pt2", ".onnx") else trained(model).network()
+    return loaded if isinstance(loaded, Graph) else capture(loaded, images[:2])
 
 
 def known() -> list[str]:
