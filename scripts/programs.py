@@ -1,0 +1,37 @@
+"""Programs of the trained networks in models/weights that are in integers: build/programs/<name>-<hw>.subrow.
+
+    python scripts/programs.py [--hw pynq-z2 ...] [--out build/programs]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from subrow.evaluate import program_of
+from subrow.spec import hwconfig
+from subrow.spec.errors import SubrowError
+from subrow.trained import ROOT, WEIGHTS, trained
+
+
+def main() -> None:
+    """Compile each network for each HwConfig; networks with float weights are left out."""
+    parser = argparse.ArgumentParser(description="Make the Programs of all trained networks in integers.")
+    parser.add_argument("--hw", nargs="+", default=["pynq-z2", "tiny"])
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "programs")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for folder in sorted(p.parent for p in WEIGHTS.glob("*/card.json")):
+        found = trained(folder)
+        if not found.in_integers:
+            continue
+        for name in args.hw:
+            path = args.out / f"{folder.name}-{name}.subrow"
+            program_of(found, hwconfig.load(name)).save(path)
+            print(f"{path}: accuracy {found.card['accuracy']} % (measured), float {found.card['float_accuracy']} %")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SubrowError as error:
+        sys.exit(f"error: {error}")
