@@ -28,3 +28,13 @@ def number() -> int:
 def narrow() -> nn.Module:
     """Layers that have nothing to prune: the first, one of 4 channels, a linear one."""
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1), nn.Flatten(), nn.Linear(128, 5)).eval()
+
+
+def small_cifar() -> nn.Module:
+    """A small network for pictures like CIFAR-10's; untrained, which a search does not mind."""
+    torch.manual_seed(7)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
+    ).eval()  # fmt: skip

@@ -109,3 +109,31 @@ def test_errors(data: Path, tmp_path: Path, run: Run) -> None:
         done = run(*arguments)
         assert done.code == 2 and message in done.err and len(done.err.splitlines()) == 1, done.err
     assert not (tmp_path / "o" / "card.json").exists()
+
+
+def test_search(data: Path, tmp_path: Path, run: Run) -> None:
+    """A time between the slowest and the fastest is kept, an impossible one refused; the Graph has the densities."""
+    from subrow.ir.store import load_graph
+
+    model = "tests.cli.nets:small_cifar"
+    command = ("search", model, "--data", data, "--hw", "tiny", "--images", 16, "--json")
+    knees = run(*command)
+    assert knees.code == 0, knees.err
+    curves = knees.json["layers"]
+    assert all(c["kept"] == list(range(1, 9)) and c["divergence"][-1] == 0 for c in curves)
+    fastest, slowest = (sum(f(c["cycles"]) for c in curves) for f in (min, max))
+    rest = knees.json["cycles"] - sum(c["cycles"][c["chosen"] - 1] for c in curves)
+    budget = rest + (fastest + slowest) // 2
+    ms = budget / 100e3
+    done = run(*command, "--budget-ms", ms, "--out", tmp_path / "s.graph")
+    assert done.code == 0 and done.json["cycles"] <= budget and done.json["uniform"]["cycles"] <= done.json["cycles"]
+    graph = load_graph(tmp_path / "s.graph").graph
+    for curve in done.json["layers"]:
+        density = graph.node(curve["layer"]).attrs.get("density", (8, 8))
+        assert density == (curve["chosen"], 8)
+    refused = run(*command, "--budget-ms", (rest + fastest - 1000) / 100e3)
+    assert refused.code == 2 and "the fewest that pruning reaches" in refused.err
+    both = run(*command, "--budget-ms", 1, "--budget-accuracy", 50)
+    assert both.code == 2 and "give one of them" in both.err
+    asked = run(*command, "--budget-accuracy", 99.9)
+    assert asked.code == 2 and "ask for less" in asked.err
