@@ -5,8 +5,8 @@
 
 namespace subrow {
 
-constexpr int kIsaVersion = 4;
-constexpr int kInstrBits = 881;
+constexpr int kIsaVersion = 5;
+constexpr int kInstrBits = 882;
 constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
@@ -33,6 +33,7 @@ struct Instr {
   uint32_t upsample;  // 1: every output pixel is written as a square of 2x2; not with pool
   uint32_t max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels
   uint32_t leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
+  uint32_t whole_v;  // 1: a block's V has the whole V buffer to itself; 0: half of it, beside the next block's
   uint32_t stride;  // input step of a direct layer: 1 or 2
   uint32_t sub_s;  // steps per sub-row, 1..L
   uint32_t layer_id;  // index of the counter record
@@ -94,49 +95,50 @@ inline Instr decode_instr(const uint8_t* bytes) {
   ins.upsample = instr_bits(bytes, 10, 1);
   ins.max_window = instr_bits(bytes, 11, 1);
   ins.leaky = instr_bits(bytes, 12, 1);
-  ins.stride = instr_bits(bytes, 13, 2);
-  ins.sub_s = instr_bits(bytes, 15, 5);
-  ins.layer_id = instr_bits(bytes, 20, 15);
-  ins.in_offset = instr_bits(bytes, 35, 32);
-  ins.out_offset = instr_bits(bytes, 67, 32);
-  ins.res_offset = instr_bits(bytes, 99, 32);
-  ins.weight_offset = instr_bits(bytes, 131, 32);
-  ins.in_h = instr_bits(bytes, 163, 12);
-  ins.in_w = instr_bits(bytes, 175, 12);
-  ins.in_cb = instr_bits(bytes, 187, 12);
-  ins.conv_h = instr_bits(bytes, 199, 12);
-  ins.conv_w = instr_bits(bytes, 211, 12);
-  ins.out_h = instr_bits(bytes, 223, 12);
-  ins.out_w = instr_bits(bytes, 235, 12);
-  ins.out_cb = instr_bits(bytes, 247, 12);
-  ins.kgs = instr_bits(bytes, 259, 12);
-  ins.pass_kgs = instr_bits(bytes, 271, 12);
-  ins.kernel_h = instr_bits(bytes, 283, 6);
-  ins.kernel_w = instr_bits(bytes, 289, 6);
-  ins.pad_top = instr_bits(bytes, 295, 6);
-  ins.pad_left = instr_bits(bytes, 301, 6);
-  ins.in_row_words = instr_bits(bytes, 307, 24);
-  ins.in_row_bytes = instr_bits(bytes, 331, 24);
-  ins.out_row_bytes = instr_bits(bytes, 355, 24);
-  ins.res_row_bytes = instr_bits(bytes, 379, 24);
-  ins.v_words = instr_bits(bytes, 403, 16);
-  ins.red_words = instr_bits(bytes, 419, 16);
-  ins.v_kstep = instr_bits(bytes, 435, 16);
-  ins.chunk_words = instr_bits(bytes, 451, 16);
-  ins.block_th = instr_bits(bytes, 467, 10);
-  ins.block_tw = instr_bits(bytes, 477, 10);
-  ins.blocks_y = instr_bits(bytes, 487, 10);
-  ins.blocks_x = instr_bits(bytes, 497, 10);
+  ins.whole_v = instr_bits(bytes, 13, 1);
+  ins.stride = instr_bits(bytes, 14, 2);
+  ins.sub_s = instr_bits(bytes, 16, 5);
+  ins.layer_id = instr_bits(bytes, 21, 15);
+  ins.in_offset = instr_bits(bytes, 36, 32);
+  ins.out_offset = instr_bits(bytes, 68, 32);
+  ins.res_offset = instr_bits(bytes, 100, 32);
+  ins.weight_offset = instr_bits(bytes, 132, 32);
+  ins.in_h = instr_bits(bytes, 164, 12);
+  ins.in_w = instr_bits(bytes, 176, 12);
+  ins.in_cb = instr_bits(bytes, 188, 12);
+  ins.conv_h = instr_bits(bytes, 200, 12);
+  ins.conv_w = instr_bits(bytes, 212, 12);
+  ins.out_h = instr_bits(bytes, 224, 12);
+  ins.out_w = instr_bits(bytes, 236, 12);
+  ins.out_cb = instr_bits(bytes, 248, 12);
+  ins.kgs = instr_bits(bytes, 260, 12);
+  ins.pass_kgs = instr_bits(bytes, 272, 12);
+  ins.kernel_h = instr_bits(bytes, 284, 6);
+  ins.kernel_w = instr_bits(bytes, 290, 6);
+  ins.pad_top = instr_bits(bytes, 296, 6);
+  ins.pad_left = instr_bits(bytes, 302, 6);
+  ins.in_row_words = instr_bits(bytes, 308, 24);
+  ins.in_row_bytes = instr_bits(bytes, 332, 24);
+  ins.out_row_bytes = instr_bits(bytes, 356, 24);
+  ins.res_row_bytes = instr_bits(bytes, 380, 24);
+  ins.v_words = instr_bits(bytes, 404, 16);
+  ins.red_words = instr_bits(bytes, 420, 16);
+  ins.v_kstep = instr_bits(bytes, 436, 16);
+  ins.chunk_words = instr_bits(bytes, 452, 16);
+  ins.block_th = instr_bits(bytes, 468, 10);
+  ins.block_tw = instr_bits(bytes, 478, 10);
+  ins.blocks_y = instr_bits(bytes, 488, 10);
+  ins.blocks_x = instr_bits(bytes, 498, 10);
   for (int i = 0; i < 4; ++i)
-    ins.q_count[i] = instr_bits(bytes, 507 + i * 12, 12);
-  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 555, 8) << 24) >> 24;
-  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 563, 8) << 24) >> 24;
-  ins.res_mult = instr_bits(bytes, 571, 16);
-  ins.res_shift = instr_bits(bytes, 587, 6);
+    ins.q_count[i] = instr_bits(bytes, 508 + i * 12, 12);
+  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 556, 8) << 24) >> 24;
+  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 564, 8) << 24) >> 24;
+  ins.res_mult = instr_bits(bytes, 572, 16);
+  ins.res_shift = instr_bits(bytes, 588, 6);
   for (int i = 0; i < 36; ++i)
-    ins.ev[i] = instr_bits(bytes, 593 + i * 4, 4);
+    ins.ev[i] = instr_bits(bytes, 594 + i * 4, 4);
   for (int i = 0; i < 36; ++i)
-    ins.em[i] = instr_bits(bytes, 737 + i * 4, 4);
+    ins.em[i] = instr_bits(bytes, 738 + i * 4, 4);
   return ins;
 }
 

@@ -42,7 +42,8 @@ OutBuffer& out_buffer(const int8_t* p) { return *reinterpret_cast<OutBuffer*>(co
 // Element (tile, g, w, lane, l) of a V buffer in the layout of docs/hardware.md.
 int64_t v_index(const Instr& ins, const Block& b, int tile, int g, int w) {
   const int q = tile / kTiles, n = tile % kTiles;
-  const int64_t address = (b.index & 1) * (kVWords / 2) + (q * tile_shape(ins).groups + g) * int64_t{ins.v_words} + w;
+  const int64_t half = ins.whole_v ? 0 : (b.index & 1) * (kVWords / 2);
+  const int64_t address = half + (q * tile_shape(ins).groups + g) * int64_t{ins.v_words} + w;
   return (n * int64_t{kVWords} + address) * kLanes * kSubRow;
 }
 

@@ -63,7 +63,7 @@ constexpr const char* kCheckText[kCheckCodes] = {
     "q_count does not follow from the block",
     "a block has no input row or column inside the image",
     "a block's input exceeds the activation buffer",
-    "a block's V exceeds the V buffer",
+    "a block's V exceeds its part of the V buffer",
     "a block's output or residual exceeds its buffer",
     "weights exceed the weight ring",
     "parameters exceed the parameter ring",
@@ -172,6 +172,9 @@ inline Extent extent_of(const Instr& ins, int blocks, SpanOf span_of) {
   return e;
 }
 
+// V words that a block may fill.
+inline uint64_t v_room(const Instr& ins) { return ins.whole_v ? kVWords : kVWords / 2; }
+
 inline CheckCode check_q_counts(const Instr& ins) {
   const int ys = ins.blocks_y, xs = ins.blocks_x;
   for (int row = ys > 1 ? 0 : 1; row < 2; ++row) {
@@ -180,7 +183,7 @@ inline CheckCode check_q_counts(const Instr& ins) {
       const int tiles = row_span(ins, by).tiles * column_span(ins, bx).tiles;
       const int q = ins.q_count[2 * row + column];
       if (q != ceil_div(tiles, kTiles)) return kBadQCount;
-      if (product(tile_shape(ins).groups, ins.v_words, q) > kVWords / 2) return kVOverflow;
+      if (product(tile_shape(ins).groups, ins.v_words, q) > v_room(ins)) return kVOverflow;
     }
   }
   return kOk;

@@ -10,7 +10,7 @@ namespace subrow {
 struct VWord {
   v_t v[kLanes][kSubRow][kStrip];
 };
-constexpr int kStripWords = kVWords / 2;  // at most as many strips as tile groups
+constexpr int kStripWords = kVWords;  // at most as many strips as tile groups
 using VBuffer = VWord[kStripWords];
 
 inline int vbuf_address(const Instr& ins, int strip, int g, int w) {

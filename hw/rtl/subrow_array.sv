@@ -82,7 +82,7 @@ module subrow_array
   /* verilator lint_on UNUSEDSIGNAL */
   assign cmd = cmd_data_i;
 
-  logic direct_q, implicit_q, resident_q;
+  logic direct_q, implicit_q, resident_q, whole_q;
   logic [3:0] g_last_q;
   logic [4:0] j_last_q;
   logic [15:0] red_last_q, v_words_q, v_kstep_q, chunk_q;
@@ -134,7 +134,7 @@ module subrow_array
   assign blocked_output_o  = run_q & in_ok & w_ok & !out_ok;
 
   assign v_re_o    = issue;
-  assign v_raddr_o = {half_q, v_addr_q[VAddrBits-2:0]};
+  assign v_raddr_o = {whole_q ? v_addr_q[VAddrBits-1] : half_q, v_addr_q[VAddrBits-2:0]};
   assign w_re_o    = issue;
   assign w_raddr_o = w_ptr_q[WAddrBits-1:0];
   assign w_free_o  = w_free_q;
@@ -153,6 +153,7 @@ module subrow_array
       direct_q   <= cmd.tile == TileDirect;
       implicit_q <= cmd.implicit_index;
       resident_q <= cmd.resident;
+      whole_q    <= cmd.whole_v;
       g_last_q   <= cmd.tile == TileDirect ? 4'd0 : cmd.tile == TileF2 ? 4'd3 : 4'd8;
       j_last_q   <= cmd.sub_s - 5'd1;
       red_last_q <= cmd.red_words - 16'd1;

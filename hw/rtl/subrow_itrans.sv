@@ -7,7 +7,7 @@
 // channel block's kernel make one V word: subrow_itrans_data keeps their maximum, and only the last of them is written.
 //
 // Contract: one layer per command; cmd_ready_o is high when idle. A window waits until its rows are there (rows_i); a
-// block waits until its half of the V buffer is free (v_free_i). RAM reads have latency 1; writes never wait.
+// block waits until its half of the V buffer, with whole_v all of it, is free (v_free_i). RAM reads have latency 1; writes never wait.
 // act_free_o counts blocks behind their last read, q_ready_o tile groups behind their last write; all counters have 16
 // bits and restart with the command. Between blocks: 7 idle cycles.
 // Parameters: SubRow 4, 8, 16; Tiles even, 2..32; VBits 8..16; ActWords, VWords powers of two, 4..65536.
@@ -110,7 +110,7 @@ module subrow_itrans
   /* verilator lint_on PINCONNECTEMPTY */
 
   logic direct, f2, wide_step;  // wide_step: rows and columns of a window are two apart
-  logic maximum;
+  logic maximum, whole;  // whole: blocks take turns in the whole V buffer
   logic [2:0] cols_last;
   logic [3:0] pace_last;  // also: the last row step
   logic [4:0] tile_step;
@@ -118,6 +118,7 @@ module subrow_itrans
   assign f2          = cmd_q.tile == TileF2;
   assign wide_step   = direct && cmd_q.stride == 2'd2;
   assign maximum     = cmd_q.max_window[0];
+  assign whole       = cmd_q.whole_v[0];
   assign cols_last   = direct ? 3'd1 : f2 ? 3'd3 : 3'd5;
   assign pace_last   = direct ? 4'd1 : f2 ? 4'd3 : 4'd8;
   assign tile_step   = wide_step || !(direct || f2) ? 5'd4 : 5'd2;
@@ -165,7 +166,7 @@ module subrow_itrans
       unique case (state_q)
         Idle:    if (start) state_q <= Load;
         Load:    state_q <= Block;
-        Block:   if (blk_valid && block_lead < 16'd2) state_q <= Run;
+        Block:   if (blk_valid && block_lead < (whole ? 16'd1 : 16'd2)) state_q <= Run;
         default: if (block_done) state_q <= blk_last ? Idle : Block;
       endcase
     end
@@ -333,7 +334,7 @@ module subrow_itrans
       else if (f2 || part_q != 2'd1) row_q <= row_q + 3'd1;
     end
     lane_d_q <= {lane_d_q[3:1], lane_out_q};
-    addr_d_q <= {addr_d_q[3:1], {half_out_q, out_addr_q[VAddrBits-2:0]}};
+    addr_d_q <= {addr_d_q[3:1], {whole ? out_addr_q[VAddrBits-1] : half_out_q, out_addr_q[VAddrBits-2:0]}};
     part1_q  <= part_q;
     g1_q     <= direct ? '0 : g_q;
     for (int unsigned t = 0; t < 4; t++) ev_q[t] <= cmd_q.ev[{g1_q, t[1:0]}];

@@ -44,7 +44,7 @@ class Case:
         self.golden: list[dict[int, int]] = []
         for b in self.blocks:
             used = b.q * self.groups * instr.v_words
-            base = b.half * hw.v_words // 2
+            base = 0 if instr.whole_v else b.half * hw.v_words // 2
             vbuf = np.zeros((hw.tiles, hw.v_words, 4, hw.sub_row), np.int16)
             vbuf[:, base : base + used] = rng_np.integers(-hw.v_max, hw.v_max + 1, (hw.tiles, used, 4, hw.sub_row))
             if extreme:
@@ -94,7 +94,8 @@ class Neighbours:
 
     def drive(self) -> None:
         if self.active:
-            while self.q_ready < len(self.queue) and self.queue[self.q_ready][0] - self.v_free < 2 and self.more_v():
+            held = 2 - self.case.instr.whole_v  # blocks that the V buffer holds
+            while self.q_ready < len(self.queue) and self.queue[self.q_ready][0] - self.v_free < held and self.more_v():
                 self._write_v(*self.queue[self.q_ready])
                 self.q_ready += 1
                 if self.more_v.chance < 1:
@@ -111,9 +112,10 @@ class Neighbours:
 
     def _write_v(self, i: int, q: int) -> None:
         size = self.case.groups * self.case.instr.v_words
-        half = self.case.blocks[i].half * self.hw.v_words // 2
+        room = self.hw.v_words // (2 - self.case.instr.whole_v)
+        half = self.case.blocks[i].half * room if room < self.hw.v_words else 0
         if q == 0:
-            for old in [a for a in self.v_mem if half <= a < half + self.hw.v_words // 2]:
+            for old in [a for a in self.v_mem if half <= a < half + room]:
                 del self.v_mem[old]
         words = self.case.v_words[i][q * size : (q + 1) * size]
         self.v_mem.update((half + q * size + n, word) for n, word in enumerate(words))
@@ -158,7 +160,7 @@ def chosen_layers(golden: Golden, rand: random.Random) -> list[Instruction]:
     hw = golden.hw
     d = directed(hw)
     names = ("f2_blocks", "f4", "f2_dense", "grouped", "linear", "direct_3x3_s2", "f4_pool", "direct_1x1", "pixel",
-             "f2_pool")
+             "f2_pool", "whole_v", "f4_whole_v")
     long = layer(hw, 8, 8, hw.sub_row, 2 * hw.channels, block=(1, 2), sub_s=min(hw.sub_row, 7))
     return [d[n] for n in names] + [long] + [random_layer(hw, rand, golden.refusal) for _ in range(OPT.rounds)]
 
@@ -196,7 +198,7 @@ async def array(dut, pattern: str) -> None:
         dut._log.info("%d steps in %d cycles: %s", case.issues, span, instr)
         fits = instr.chunk_words * (instr.kgs if instr.resident else 1) <= hw.weight_words // 2
         unit = case.groups * max(group, near.nk)  # cycles of a (block, kg, q); shorter ones wait for their M or V half
-        if stalls.none and fits and unit >= 16:
+        if stalls.none and fits and unit >= 16 and not instr.whole_v:
             # one step per cycle; groups shorter than the drain take as long as the drain
             ideal = case.issues if group >= near.nk else (case.issues // group - 1) * near.nk + group
             if group >= near.nk or case.groups > 1:

@@ -171,6 +171,9 @@ def directed(hw: HwConfig) -> dict[str, Instruction]:
         "direct_up": layer(hw, 5, 7, L, 2 * Pk + 1, tile_kind=D, block=(2, 2), upsample=1, sub_s=1),
         "f4_up": layer(hw, 9, 6, L, Pk + 1, block=(2, 1), upsample=1, sub_s=1, resident=1, residual=1),
         "grouped": layer(hw, 6, 6, 3 * L, 3 * Pk, tile_kind=D, kernel=(3, 3), grouped=True),
+        "whole_v": layer(hw, 4, 8, 32 * L, 8 * Pk, tile_kind=D, kernel=(3, 3), grouped=True, block=(1, 2), sub_s=1,
+                         whole_v=1),
+        "f4_whole_v": layer(hw, 13, 10, L + 1, Pk + 1, block=(2, 2), sub_s=1, whole_v=1, resident=1),
         "linear": layer(hw, 1, 1, 12 * L, 2 * Pk + 1, tile_kind=D, sub_s=4 if L > 4 else 3),
         "pixel": layer(hw, 1, 1, 1, 1, tile_kind=D, sub_s=1, resident=1),
     }
@@ -193,7 +196,7 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
             pass_kgs=rand.randint(1, 3), pool=pool, residual=rand.randint(0, 1), resident=rand.randint(0, 1),
             implicit_index=implicit, layer_id=rand.randrange(1 << 15), ev=[rand.randint(0, 7) for _ in range(36)],
             em=[rand.randint(0, 4) for _ in range(36)], max_window=int(kind == D and rand.random() < 0.4),
-            upsample=int(not pool and rand.random() < 0.2),
+            upsample=int(not pool and rand.random() < 0.2), whole_v=int(rand.random() < 0.3),
         )
         instr = layer(hw, h, w, rand.randint(1, 3 * L), rand.randint(1, 3 * hw.channels), tile_kind=kind,
                       kernel=kernel, stride=stride, pad=pad, block=(rand.randint(1, 3), rand.randint(1, 3)),

@@ -54,6 +54,8 @@ SHAPES = {
     "direct-leaky-residual": Shape(tile=0, channels=16, outputs=16, h=7, w=6, sub_s=3, leaky=True, residual=True),
     "f2-up": Shape(tile=1, channels=16, outputs=20, h=9, w=7, pad=1, sub_s=3, upsample=True, block=(2, 3)),
     "direct-up-residual": Shape(tile=0, channels=16, outputs=16, h=5, w=6, sub_s=3, upsample=True, residual=True),
+    "whole-v": Shape(tile=0, channels=480, outputs=16, h=5, w=6, kernel=(3, 3), stride=2, pad=1, sub_s=1, whole_v=True,
+                     block=(1, 2), resident=False),
     "many-tiles": Shape(tile=1, channels=8, outputs=8, h=21, w=19, pad=1, sub_s=2),
 }
 
@@ -96,7 +98,7 @@ def test_random_geometry(tile: int, hw_name: str, request: pytest.FixtureRequest
         kernel = (1, 1) if tile else tuple(int(k) for k in rng.integers(1, 4, 2))
         pad = int(rng.integers(0, 2)) if tile else int(rng.integers(0, min(kernel)))
         h, w = (int(n) for n in rng.integers(5, 15, 2))
-        flag = {n: bool(rng.integers(2)) for n in ("implicit", "resident", "residual", "pool", "relu")}
+        flag = {n: bool(rng.integers(2)) for n in ("implicit", "resident", "residual", "pool", "relu", "whole_v")}
         flag["max_window"] = tile == 0 and seed % 2 == 1
         shape = Shape(tile=tile, channels=int(rng.integers(1, 20)), outputs=int(rng.integers(1, 28)), h=h, w=w,
                       sub_s=int(rng.integers(1, 9)), kernel=kernel, pad=pad,

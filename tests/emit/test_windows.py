@@ -245,7 +245,7 @@ def test_unread_input_is_named() -> None:
         lower(run(graph), HW)
 
 
-@pytest.mark.parametrize(("buffers", "chosen"), [({}, "f4"), ({"weight_words": 512}, "f2"), ({"v_words": 128}, "f2")])
+@pytest.mark.parametrize(("buffers", "chosen"), [({}, "f4"), ({"weight_words": 512}, "f2"), ({"v_words": 64}, "f2")])
 def test_auto_takes_no_tile_that_does_not_fit(buffers: dict[str, int], chosen: str) -> None:
     """F(4x4,3x3) of 64 channels: 9 * 64 weight words a group, 9 * 8 V words a tile."""
     hw = dataclasses.replace(hwconfig.load("pynq-z2"), **buffers)

@@ -88,7 +88,7 @@ def test_emulator(name: str) -> None:
 
 def test_a_window_too_large_for_one_channel_block_is_refused() -> None:
     model = nn.Sequential(nn.Conv2d(16, 16, 31, padding=15, groups=16)).eval()
-    with pytest.raises(CapacityError, match=r"layer 0\[0:8\]: even one tile .* 961 V words, limit v_words / 2 = 512"):
+    with pytest.raises(CapacityError, match=r"layer 0\[0:8\]: even one tile .* 961 V words, limit v_words = 1024"):
         subrow.compile(model, np.zeros((1, 16, 31, 31), np.float32), HW)
 
 

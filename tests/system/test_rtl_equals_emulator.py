@@ -33,6 +33,8 @@ SHAPES = {
                         sub_s=1, max_window=True, block=(2, 4)),
     "leaky": Shape(tile=1, channels=16, outputs=16, h=9, w=8, pad=1, sub_s=2, leaky=True, residual=True),
     "up": Shape(tile=1, channels=16, outputs=16, h=7, w=9, pad=1, sub_s=2, upsample=True, block=(2, 3)),
+    "whole-v": Shape(tile=0, channels=480, outputs=16, h=5, w=6, kernel=(3, 3), stride=2, pad=1, sub_s=1, whole_v=True,
+                     block=(1, 2), resident=False),
     "linear": Shape(tile=0, channels=64, outputs=10, h=1, w=1, sub_s=4),
 }
 

@@ -95,8 +95,8 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
         name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=in_cb, conv_h=conv_h, conv_w=conv_w,
         out_h=out_h, out_w=out_w, kernel=kernel, stride=stride, pad_top=top, pad_left=left, pool=pool,
         upsample=bool(node.attrs.get("upsample")), max_window="max_window" in node.attrs, residual=residual,
-        v_words=p.v_words, steps=p.red_words * p.sub_s, kgs=p.kgs, pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes,
-        chunk_words=p.chunk_words, resident=False,
+        v_words=p.v_words, whole_v=2 * t.groups * p.v_words > hw.v_words, steps=p.red_words * p.sub_s,
+        kgs=p.kgs, pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, chunk_words=p.chunk_words, resident=False,
     )  # fmt: skip
 
 
@@ -169,7 +169,8 @@ def _fields(g: Geometry, blocks: Blocks, p: LayerShape, out_cb: int, hw: HwConfi
     return {
         "opcode": isa.OPCODE_LAYER, "tile": int(g.tile.kind), "implicit_index": int(p.implicit_index),
         "resident": int(resident), "residual": int(g.residual), "pool": int(g.pool),
-        "upsample": int(g.upsample), "max_window": int(g.max_window), "stride": g.stride, "sub_s": p.sub_s,
+        "upsample": int(g.upsample), "max_window": int(g.max_window), "whole_v": int(g.whole_v),
+        "stride": g.stride, "sub_s": p.sub_s,
         "layer_id": place.index, "in_offset": place.input, "out_offset": place.output, "res_offset": place.residual,
         "weight_offset": 0, "in_h": g.in_h, "in_w": g.in_w, "in_cb": g.in_cb, "conv_h": g.conv_h,
         "conv_w": g.conv_w, "out_h": g.out_h, "out_w": g.out_w, "out_cb": out_cb, "kgs": p.kgs,

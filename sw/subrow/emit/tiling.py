@@ -20,7 +20,7 @@ class Geometry:
     """What tiling needs to know of a layer and one of its loop orders; sizes in pixels, words as in the instruction.
 
     resident: the weights of pass_kgs output channel groups stay while all blocks stream by, pass after pass; otherwise
-    each block fetches all weights again.
+    each block fetches all weights again. whole_v: a block's V has the whole V buffer to itself.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Geometry:
     max_window: bool
     residual: bool
     v_words: int
+    whole_v: bool
     steps: int  # array steps of one tile group, tap group and output channel group
     kgs: int
     pass_kgs: int
@@ -151,8 +152,8 @@ def _excess(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span]) -> str | 
     y_tiles, x_tiles = max(s.tiles for s in ys), max(s.tiles for s in xs)
     q = -(-y_tiles * x_tiles // hw.tiles)
     v = g.tile.groups * g.v_words * q
-    if 2 * v > hw.v_words:
-        return f"{v} V words, limit v_words / 2 = {hw.v_words // 2}; use a smaller tile or raise v_words"
+    if v > (hw.v_words if g.whole_v else hw.v_words // 2):
+        return f"{v} V words, limit v_words = {hw.v_words}; use a smaller tile or raise v_words"
     a = -(-max(s.inputs for s in ys) // 8) * g.in_cb * max(s.inputs for s in xs)
     if 2 * a > hw.act_words:
         return f"{a} activation words per bank, limit act_words / 2 = {hw.act_words // 2}; raise act_words"
@@ -221,11 +222,12 @@ def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int) -> tuple
     # Shortest time of a row's segment: open bursts hide the latency, and DRAM moves whole bursts.
     segment = max(hw.latency_cycles / _OPEN_BURSTS + 1, _DRAM_BURST / hw.act_word_bytes)
     grow = 2 if g.upsample else 1
+    array, transform = -(-tiles // hw.tiles) * g.tile.groups * max(g.steps, drain) * kgs, tiles * _window_cycles(g)
     return (
-        -(-tiles // hw.tiles) * g.tile.groups * max(g.steps, drain) * kgs,
+        array + transform if g.whole_v else array,
         0.0 if g.resident else kgs * _chunk_cycles(g, hw),
         y.inputs * max(x.inputs, segment) * g.in_cb,
-        tiles * _window_cycles(g),
+        transform,
         tiles * outputs * max(g.tile.groups, g.tile.m**2),
         (grow * y.out * max(grow * x.out, segment) + _BLOCK_OVERHEAD) * outputs,
     )

@@ -45,6 +45,7 @@ class Windows:
         # From a window's last cycle: its last column read, to the counters.
         last_column = g.tile.alpha - g.window
         self.to_ready = last_column + lat.COLUMN_TO_READY + g.window
+        self.halves = 1 if g.ins.whole_v else 2  # blocks that the V buffer holds
         self.to_free = last_column + lat.COLUMN_TO_FREE
 
     def advance(self) -> bool:
@@ -53,10 +54,10 @@ class Windows:
         while self.index < self.total:
             block = self.g.blocks[self.index % len(self.g.blocks)]
             if not self.opened:
-                if self.index >= 2:
-                    if len(self.c.v_free) < self.index - 1:
+                if self.index >= self.halves:
+                    if len(self.c.v_free) <= self.index - self.halves:
                         return moved
-                    self.time = max(self.time, self.c.v_free[self.index - 2] + lat.FREE_TO_WINDOW)
+                    self.time = max(self.time, self.c.v_free[self.index - self.halves] + lat.FREE_TO_WINDOW)
                 self.opened = True
             while self.ty < block.y.tiles:
                 if not self._tile_row(block):
