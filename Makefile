@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-.PHONY: help setup demo test bench lint gen gen-check sim clean
+.PHONY: help setup demo test bench bench-engine lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -31,6 +31,9 @@ test: setup  ## all tests but the slow ones; ARGS= for pytest
 
 bench: setup  ## measure and print the figures
 	$(PY) scripts/bench.py $(ARGS)
+
+bench-engine: setup  ## whole networks on the boards' engines, simulated; docs/results/engine.json
+	$(PY) scripts/bench_engine.py $(ARGS)
 
 sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)
