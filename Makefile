@@ -8,11 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-<<<<<<< HEAD
-.PHONY: help setup demo test bench programs lint gen gen-check sim clean
-=======
-.PHONY: help setup demo test bench bench-engine lint gen gen-check sim clean
->>>>>>> boards
+.PHONY: help setup demo test bench bench-engine programs lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -36,13 +32,11 @@ test: setup  ## all tests but the slow ones; ARGS= for pytest
 bench: setup  ## measure and print the figures
 	$(PY) scripts/bench.py $(ARGS)
 
-<<<<<<< HEAD
 programs: setup  ## Programs of the trained networks, in build/programs
 	$(PY) scripts/programs.py $(ARGS)
-=======
+
 bench-engine: setup  ## whole networks on the boards' engines, simulated; docs/results/engine.json
 	$(PY) scripts/bench_engine.py $(ARGS)
->>>>>>> boards
 
 sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)
