@@ -56,6 +56,11 @@ SHAPES = {
     "direct-up-residual": Shape(tile=0, channels=16, outputs=16, h=5, w=6, sub_s=3, upsample=True, residual=True),
     "whole-v": Shape(tile=0, channels=480, outputs=16, h=5, w=6, kernel=(3, 3), stride=2, pad=1, sub_s=1, whole_v=True,
                      block=(1, 2), resident=False),
+    "lanes": Shape(tile=3, channels=61, outputs=21, h=1, w=1, sub_s=3),
+    "lanes-map-leaky": Shape(tile=3, channels=20, outputs=40, h=5, w=3, kernel=(5, 3), sub_s=2, ev=(0, 2), em=(0, 3),
+                             leaky=True, residual=True, whole_v=True),
+    "lanes-padded": Shape(tile=3, channels=16, outputs=29, h=2, w=3, kernel=(4, 5), pad=1, sub_s=8, implicit=True,
+                          upsample=True),
     "many-tiles": Shape(tile=1, channels=8, outputs=8, h=21, w=19, pad=1, sub_s=2),
 }
 
@@ -171,7 +176,7 @@ def test_extreme_values(tile: int, hw_name: str) -> None:
 
 
 BAD_FIELDS = [
-    ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "tile"), ("stride", 0, "stride"),
+    ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "linear layer"), ("stride", 0, "stride"),
     ("stride", 2, "stride"), ("stride", 3, "stride"), ("kernel_h", 3, "stride"), ("sub_s", 0, "sub_s"),
     ("sub_s", 9, "sub_s"), ("in_h", 0, "size is 0"), ("blocks_x", 0, "size is 0"), ("block_th", 0, "size is 0"),
     ("out_h", 4095, "out_h"), ("kgs", 3, "kgs"), ("pass_kgs", 3, "pass_kgs"), ("pass_kgs", 0, "size is 0"),
@@ -307,7 +312,8 @@ def pointer(array: np.ndarray) -> int:
     return array.ctypes.data
 
 
-@pytest.mark.parametrize("name", ("f2-residual", "f4-pool-residual", "direct-3x3-stride2", "f4-sparse-blocks"))
+@pytest.mark.parametrize("name", ("f2-residual", "f4-pool-residual", "direct-3x3-stride2", "f4-sparse-blocks",
+                                  "lanes-map-leaky", "whole-v"))
 @pytest.mark.parametrize("hw_name", ("tiny", "pynq-z2"))
 def test_unit_functions_together_are_the_engine(hw_name: str, name: str) -> None:
     """The functions that the RTL benches compare with, chained in the order of the loop nest, give the same arena."""
@@ -319,7 +325,7 @@ def test_unit_functions_together_are_the_engine(hw_name: str, name: str) -> None
     for info in program.inputs:
         data = pack_activation(feeds[info.name][0], hw.sub_row).view(np.uint8).ravel()
         arena[info.offset : info.offset + data.size] = data
-    L, groups = hw.sub_row, {0: 1, 1: 4, 2: 9}[ins.tile]
+    L, groups = hw.sub_row, {0: 1, 1: 4, 2: 9, 3: 1}[ins.tile]
     abuf = np.zeros((8, hw.act_words, L), np.int8)
     vbuf = np.zeros((hw.tiles, hw.v_words, 4, L), np.int16)
     rbuf, obuf = np.zeros((hw.out_words, L), np.int8), np.zeros((hw.out_words, L), np.int8)
