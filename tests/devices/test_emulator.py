@@ -113,6 +113,20 @@ def test_random_geometry(tile: int, hw_name: str, request: pytest.FixtureRequest
         np.testing.assert_array_equal(run_layers(hw_name, [layer]).outputs["y"][0], layer.expected(hw), str(shape))
 
 
+@pytest.mark.parametrize("hw_name", ("tiny", "wide"))
+def test_random_linear_layers(hw_name: str) -> None:
+    """Windows of any size with one output pixel, inside the map or beyond it."""
+    hw, rng = HW[hw_name], np.random.default_rng(3)
+    for seed in range(25):
+        h, w, pad = int(rng.integers(1, 6)), int(rng.integers(1, 6)), int(rng.integers(0, 2))
+        flag = {n: bool(rng.integers(2)) for n in ("implicit", "residual", "relu", "leaky", "upsample", "whole_v")}
+        shape = Shape(tile=3, channels=int(rng.integers(1, 40)), outputs=int(rng.integers(1, 40)), h=h, w=w,
+                      kernel=(h + 2 * pad, w + 2 * pad), pad=pad, sub_s=int(rng.integers(1, hw.sub_row + 1)),
+                      ev=(0, 4), em=(0, 3), **flag)
+        layer = make_layer(hw, shape, seed)
+        np.testing.assert_array_equal(run_layers(hw_name, [layer]).outputs["y"][0], layer.expected(hw), str(shape))
+
+
 def test_chain_of_layers_and_many_images() -> None:
     hw = HW["tiny"]
     first = make_layer(hw, Shape(tile=1, channels=8, outputs=16, pad=1, relu=True, pool=True, h=12, w=12), 1)
