@@ -72,6 +72,7 @@ def sv_package() -> str:
         "  localparam logic [1:0] TileDirect = 2'd0;",
         "  localparam logic [1:0] TileF2 = 2'd1;",
         "  localparam logic [1:0] TileF4 = 2'd2;",
+        "  localparam logic [1:0] TileLinear = 2'd3;",
         "",
         "  typedef struct packed {",
     ]
@@ -98,7 +99,7 @@ def cpp_isa() -> str:
         f"constexpr int kMaxTaps = {isa.MAX_TAPS};",
         f"constexpr int kRecordWords = {isa.RECORD_BYTES // 8};",
         f"constexpr int kOpcodeLayer = {isa.OPCODE_LAYER};",
-        "enum Tile { kDirect = 0, kF2 = 1, kF4 = 2 };",
+        "enum Tile { kDirect = 0, kF2 = 1, kF4 = 2, kLinear = 3 };",
         "",
         *(cpp_matrix("k" + camel(name), matrix) for name, matrix in transform_matrices()),
         "",

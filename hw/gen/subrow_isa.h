@@ -11,7 +11,7 @@ constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
 constexpr int kOpcodeLayer = 1;
-enum Tile { kDirect = 0, kF2 = 1, kF4 = 2 };
+enum Tile { kDirect = 0, kF2 = 1, kF4 = 2, kLinear = 3 };
 
 constexpr int kBtF2[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
 constexpr int kAtF2[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
@@ -22,10 +22,11 @@ constexpr int kAtF4[4][6] = {{1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1,
 constexpr int kTapDirect[4][2] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
 constexpr int kTapF2[16][2] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}, {1, 1}, {1, 2}, {1, 3}, {2, 0}, {2, 1}, {2, 2}, {2, 3}, {3, 0}, {3, 1}, {3, 2}, {3, 3}};
 constexpr int kTapF4[36][2] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}, {1, 1}, {1, 2}, {1, 3}, {0, 4}, {0, 5}, {1, 4}, {1, 5}, {2, 0}, {2, 1}, {2, 2}, {2, 3}, {3, 0}, {3, 1}, {3, 2}, {3, 3}, {2, 4}, {2, 5}, {3, 4}, {3, 5}, {4, 0}, {4, 1}, {4, 2}, {4, 3}, {5, 0}, {5, 1}, {5, 2}, {5, 3}, {4, 4}, {4, 5}, {5, 4}, {5, 5}};
+constexpr int kTapLinear[4][2] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
 
 struct Instr {
   uint32_t opcode;  // 1: layer; anything else stops the engine with error ILLEGAL_OPCODE
-  uint32_t tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3)
+  uint32_t tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3), 3: one pixel, its reduction on four lanes
   uint32_t implicit_index;  // 1: step j of a sub-row takes channel j, and weight words carry no indices
   uint32_t resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
   uint32_t residual;  // 1: add the tensor at res_offset
@@ -51,15 +52,15 @@ struct Instr {
   uint32_t out_cb;  // output channel blocks: ceil(K / L)
   uint32_t kgs;  // output channel groups: ceil(K / Pk)
   uint32_t pass_kgs;  // output channel groups of one pass over all blocks: kgs, or fewer when resident
-  uint32_t kernel_h;  // window rows of a direct layer, else 1
-  uint32_t kernel_w;  // window columns of a direct layer, else 1
+  uint32_t kernel_h;  // window rows of a direct or linear layer, else 1
+  uint32_t kernel_w;  // window columns of a direct or linear layer, else 1
   uint32_t pad_top;  // zero rows above the input
   uint32_t pad_left;  // zero columns left of the input
   uint32_t in_row_words;  // activation words of an input row: in_cb * in_w
   uint32_t in_row_bytes;  // from one input row to the next: in_row_words * L, or more when the input is a slice
   uint32_t out_row_bytes;  // from one output row to the next: out_cb * out_w * L, or more when the output is a slice
   uint32_t res_row_bytes;  // from one residual row to the next: out_cb * conv_w * L, or more
-  uint32_t v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w, with max_window in_cb
+  uint32_t v_words;  // V words of a tile and tap group: in_cb * kernel_h * kernel_w, linear a fourth, max_window in_cb
   uint32_t red_words;  // V words that one output channel group reduces over
   uint32_t v_kstep;  // first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers
   uint32_t chunk_words;  // weight words of one output channel group

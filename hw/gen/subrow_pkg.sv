@@ -11,6 +11,7 @@ package subrow_pkg;
   localparam logic [1:0] TileDirect = 2'd0;
   localparam logic [1:0] TileF2 = 2'd1;
   localparam logic [1:0] TileF4 = 2'd2;
+  localparam logic [1:0] TileLinear = 2'd3;
 
   typedef struct packed {
     logic [35:0][3:0] em;  // left shift of M per tap position
@@ -27,15 +28,15 @@ package subrow_pkg;
     logic [15:0] chunk_words;  // weight words of one output channel group
     logic [15:0] v_kstep;  // first V word of group kg is kg * v_kstep: 0, or red_words for grouped layers
     logic [15:0] red_words;  // V words that one output channel group reduces over
-    logic [15:0] v_words;  // V words per tile group and tap group: in_cb * kernel_h * kernel_w, with max_window in_cb
+    logic [15:0] v_words;  // V words of a tile and tap group: in_cb * kernel_h * kernel_w, linear a fourth, max_window in_cb
     logic [23:0] res_row_bytes;  // from one residual row to the next: out_cb * conv_w * L, or more
     logic [23:0] out_row_bytes;  // from one output row to the next: out_cb * out_w * L, or more when the output is a slice
     logic [23:0] in_row_bytes;  // from one input row to the next: in_row_words * L, or more when the input is a slice
     logic [23:0] in_row_words;  // activation words of an input row: in_cb * in_w
     logic [5:0] pad_left;  // zero columns left of the input
     logic [5:0] pad_top;  // zero rows above the input
-    logic [5:0] kernel_w;  // window columns of a direct layer, else 1
-    logic [5:0] kernel_h;  // window rows of a direct layer, else 1
+    logic [5:0] kernel_w;  // window columns of a direct or linear layer, else 1
+    logic [5:0] kernel_h;  // window rows of a direct or linear layer, else 1
     logic [11:0] pass_kgs;  // output channel groups of one pass over all blocks: kgs, or fewer when resident
     logic [11:0] kgs;  // output channel groups: ceil(K / Pk)
     logic [11:0] out_cb;  // output channel blocks: ceil(K / L)
@@ -61,7 +62,7 @@ package subrow_pkg;
     logic [0:0] residual;  // 1: add the tensor at res_offset
     logic [0:0] resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
     logic [0:0] implicit_index;  // 1: step j of a sub-row takes channel j, and weight words carry no indices
-    logic [1:0] tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3)
+    logic [1:0] tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3), 3: one pixel, its reduction on four lanes
     logic [3:0] opcode;  // 1: layer; anything else stops the engine with error ILLEGAL_OPCODE
   } instr_t;
 

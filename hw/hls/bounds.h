@@ -62,6 +62,7 @@ inline uint64_t y_bound(const Instr& ins, const TapSums& sums, int k) {
 
 inline uint64_t y_bound(const Instr& ins, const TapSums& sums, int k) {
   if (ins.tile == kDirect) return y_bound<kDirect>(ins, sums, k);
+  if (ins.tile == kLinear) return y_bound<kLinear>(ins, sums, k);
   return ins.tile == kF2 ? y_bound<kF2>(ins, sums, k) : y_bound<kF4>(ins, sums, k);
 }
 

@@ -13,8 +13,8 @@ enum CheckCode {
   kOk = 0,
   kBadOpcode,
   kBadReserved,
-  kBadTile,
   kBadStride,
+  kBadLinear,
   kBadSubS,
   kBadSize,
   kBadOutput,
@@ -49,8 +49,8 @@ constexpr const char* kCheckText[kCheckCodes] = {
     "ok",
     "opcode is not 1",
     "bits beyond the last field are set",
-    "tile is not 0, 1 or 2",
     "stride is not 1 or 2, or a Winograd layer has a stride or a window",
+    "a linear layer has a stride, max_window, more than one output pixel, or other exponents in each lane",
     "sub_s is outside 1..L",
     "a size is 0",
     "out_h or out_w does not follow from conv_h, conv_w, pool and upsample",
@@ -94,12 +94,21 @@ inline CheckCode check_reserved(const uint8_t* bytes) {
   return kOk;
 }
 
+// Four lanes share the one pixel of a linear layer, whose numbers are those of a direct layer.
+inline bool bad_linear(const Instr& ins) {
+  if (ins.stride != 1 || ins.max_window || ins.conv_h != 1 || ins.conv_w != 1) return true;
+  for (int p = 1; p < kLanes; ++p) {
+    if (ins.ev[p] != ins.ev[0] || ins.em[p] != ins.em[0]) return true;
+  }
+  return false;
+}
+
 inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
   if (ins.opcode != kOpcodeLayer) return kBadOpcode;
-  if (ins.tile > kF4) return kBadTile;
-  const bool direct = ins.tile == kDirect;
   if (ins.stride < 1 || ins.stride > 2) return kBadStride;
-  if (!direct && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1 || ins.max_window)) return kBadStride;
+  if (!has_kernel(ins) && (ins.stride != 1 || ins.kernel_h != 1 || ins.kernel_w != 1 || ins.max_window))
+    return kBadStride;
+  if (ins.tile == kLinear && bad_linear(ins)) return kBadLinear;
   if (ins.sub_s < 1 || ins.sub_s > static_cast<uint32_t>(kSubRow)) return kBadSubS;
   const uint32_t sizes[] = {ins.in_h,      ins.in_w,     ins.in_cb,    ins.conv_h,   ins.conv_w,   ins.out_h,
                             ins.out_w,     ins.out_cb,   ins.kgs,      ins.pass_kgs, ins.kernel_h, ins.kernel_w,
@@ -121,7 +130,8 @@ inline CheckCode check_reduction(const Instr& ins) {
   if (ins.pass_kgs > ins.kgs) return kBadPass;
   if (ins.pass_kgs < ins.kgs && (!ins.resident || ins.v_kstep != 0)) return kBadPass;
   const uint64_t area = ins.max_window ? 1 : product(ins.kernel_h, ins.kernel_w);
-  if (ins.v_words != product(ins.in_cb, area)) return kBadReduction;
+  const uint64_t lanes = ins.tile == kLinear ? kLanes : 1;  // that share the reduction
+  if (ins.v_words != (product(ins.in_cb, area) + lanes - 1) / lanes) return kBadReduction;
   if (ins.v_kstep != 0 && ins.v_kstep != ins.red_words) return kBadReduction;
   if (product(ins.kgs - 1, ins.v_kstep) + ins.red_words > ins.v_words) return kBadReduction;
   const uint64_t steps = product(ins.red_words, ins.sub_s);

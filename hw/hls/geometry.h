@@ -10,6 +10,9 @@ struct TileShape {
   int m, alpha, groups;
 };
 
+// The window is the kernel, not that of a Winograd tile.
+inline bool has_kernel(const Instr& ins) { return ins.tile == kDirect || ins.tile == kLinear; }
+
 inline TileShape tile_shape(const Instr& ins) {
   if (ins.tile == kF4) return {4, 6, 9};
   if (ins.tile == kF2) return {2, 4, 4};
@@ -50,13 +53,13 @@ inline Span block_span(int b, int block_tiles, int m, int stride, int ext, int p
 }
 
 inline Span row_span(const Instr& ins, int by) {
-  const int ext = ins.tile == kDirect ? ins.kernel_h : 3;
+  const int ext = has_kernel(ins) ? ins.kernel_h : 3;
   return block_span(by, ins.block_th, tile_shape(ins).m, ins.stride, ext, ins.pad_top, ins.in_h, ins.conv_h, ins.out_h,
                     ins.pool);
 }
 
 inline Span column_span(const Instr& ins, int bx) {
-  const int ext = ins.tile == kDirect ? ins.kernel_w : 3;
+  const int ext = has_kernel(ins) ? ins.kernel_w : 3;
   return block_span(bx, ins.block_tw, tile_shape(ins).m, ins.stride, ext, ins.pad_left, ins.in_w, ins.conv_w, ins.out_w,
                     ins.pool);
 }

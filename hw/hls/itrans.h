@@ -20,6 +20,7 @@ inline int vbuf_address(const Instr& ins, int strip, int g, int w) {
 constexpr int kLowest = -128;  // pixels outside the image where the maximum of a window is taken
 
 constexpr int kBtDirect[2][2] = {{1, 0}, {0, 1}};
+constexpr int kAtLinear[2][2] = {{1, 1}, {0, 0}};  // pixel (0, 0) adds the four lanes; the others do not exist
 
 template <Tile kKind>
 struct Transform;
@@ -29,6 +30,11 @@ struct Transform<kDirect> {
   static constexpr int bt(int i, int j) { return kBtDirect[i][j]; }
   static constexpr int at(int i, int j) { return kBtDirect[i][j]; }
   static constexpr int tap(int p, int axis) { return kTapDirect[p][axis]; }
+};
+template <>
+struct Transform<kLinear> : Transform<kDirect> {
+  static constexpr int at(int i, int j) { return kAtLinear[i][j]; }
+  static constexpr int tap(int p, int axis) { return kTapLinear[p][axis]; }
 };
 template <>
 struct Transform<kF2> {
@@ -154,8 +160,26 @@ inline void itrans_block(const Instr& ins, const Block& b, const ActBuffer& abuf
   }
 }
 
+// The one window of a linear layer: word i of its reduction is lane i % 4 of V word i / 4, what the last word lacks is
+// 0.
+inline void itrans_linear(const Instr& ins, const Block& b, const ActBuffer& abuf, VBuffer& vbuf) {
+  const int columns = ins.kernel_w, area = ins.kernel_h * columns, words = ins.in_cb * area;
+  for (int i = 0; i < static_cast<int>(ins.v_words) * kLanes; ++i) {
+#pragma HLS PIPELINE II = 1
+    bt_t x[1][1][kSubRow] = {};
+    const int k = i % area;
+    if (i < words) read_window<1>(ins, b, abuf, {b.iy0 + k / columns, b.ix0 + k % columns, 1, i / area}, x);
+    for (int l = 0; l < kSubRow; ++l) {
+#pragma HLS UNROLL
+      vbuf[i / kLanes].v[i % kLanes][l][0] = clamp_v(round_shift(x[0][0][l], ins.ev[i % kLanes]));
+    }
+  }
+}
+
 inline void itrans(const Instr& ins, const Block& b, const ActBuffer& abuf, VBuffer& vbuf) {
-  if (ins.tile == kDirect) {
+  if (ins.tile == kLinear) {
+    itrans_linear(ins, b, abuf, vbuf);
+  } else if (ins.tile == kDirect) {
     itrans_block<kDirect>(ins, b, abuf, vbuf);
   } else if (ins.tile == kF2) {
     itrans_block<kF2>(ins, b, abuf, vbuf);

@@ -64,6 +64,8 @@ inline int otrans(const Instr& ins, const Block& b, int tile, int kb, const MTil
   y_t y[4][4][kSubRow];
   if (ins.tile == kDirect) {
     inverse_transform<kDirect>(ins, m, y);
+  } else if (ins.tile == kLinear) {
+    inverse_transform<kLinear>(ins, m, y);
   } else if (ins.tile == kF2) {
     inverse_transform<kF2>(ins, m, y);
   } else {

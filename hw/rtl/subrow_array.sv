@@ -154,7 +154,7 @@ module subrow_array
       implicit_q <= cmd.implicit_index;
       resident_q <= cmd.resident;
       whole_q    <= cmd.whole_v;
-      g_last_q   <= cmd.tile == TileDirect ? 4'd0 : cmd.tile == TileF2 ? 4'd3 : 4'd8;
+      g_last_q   <= cmd.tile == TileF2 ? 4'd3 : cmd.tile == TileF4 ? 4'd8 : 4'd0;
       j_last_q   <= cmd.sub_s - 5'd1;
       red_last_q <= cmd.red_words - 16'd1;
       v_words_q  <= cmd.v_words;

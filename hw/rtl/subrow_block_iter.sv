@@ -56,7 +56,7 @@ module subrow_block_iter (
   assign in_size = {cmd_i.in_w, cmd_i.in_h};
   assign out_size = {cmd_i.out_w, cmd_i.out_h};
   assign pad = {cmd_i.pad_left, cmd_i.pad_top};
-  assign ext = (cmd_i.tile == TileDirect) ? {cmd_i.kernel_w, cmd_i.kernel_h} : {6'd3, 6'd3};
+  assign ext = (cmd_i.tile == TileDirect || cmd_i.tile == TileLinear) ? {cmd_i.kernel_w, cmd_i.kernel_h} : {6'd3, 6'd3};
 
   logic m4, s2;
   assign m4 = cmd_i.tile == TileF4;

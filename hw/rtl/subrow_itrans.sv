@@ -5,6 +5,8 @@
 // the next window is read, one per cycle (subrow_itrans_data does both). A window takes direct 2, F2 4, F4 9 cycles.
 // Pixels outside the image are 0. Tiles past the last one of a block are not written. With max_window the windows of a
 // channel block's kernel make one V word: subrow_itrans_data keeps their maximum, and only the last of them is written.
+// A linear layer has one window: four of its words make a V word, one read per cycle, in the places of a direct layer's
+// four pixels; words past the last one are 0. It begins when all of its rows are there.
 //
 // Contract: one layer per command; cmd_ready_o is high when idle. A window waits until its rows are there (rows_i); a
 // block waits until its half of the V buffer, with whole_v all of it, is free (v_free_i). RAM reads have latency 1; writes never wait.
@@ -59,6 +61,7 @@ module subrow_itrans
     logic             q_last;  // last window of a tile group
     logic             first;   // of the windows whose maximum is taken
     logic             write;   // V word complete
+    logic             hold;    // linear: the first row has its words
   } window_t;
 
   // ---- command and block --------------------
@@ -109,18 +112,20 @@ module subrow_itrans
   );
   /* verilator lint_on PINCONNECTEMPTY */
 
-  logic direct, f2, wide_step;  // wide_step: rows and columns of a window are two apart
+  logic direct, linear, f2, wide_step;  // direct: linear too; wide_step: rows and columns of a window are two apart
   logic maximum, whole;  // whole: blocks take turns in the whole V buffer
   logic [2:0] cols_last;
-  logic [3:0] pace_last;  // also: the last row step
+  logic [3:0] pace_last, step_last;  // cycles of a window, row steps
   logic [4:0] tile_step;
-  assign direct      = cmd_q.tile == TileDirect;
+  assign direct      = cmd_q.tile == TileDirect || linear;
+  assign linear      = cmd_q.tile == TileLinear;
   assign f2          = cmd_q.tile == TileF2;
   assign wide_step   = direct && cmd_q.stride == 2'd2;
   assign maximum     = cmd_q.max_window[0];
   assign whole       = cmd_q.whole_v[0];
-  assign cols_last   = direct ? 3'd1 : f2 ? 3'd3 : 3'd5;
-  assign pace_last   = direct ? 4'd1 : f2 ? 4'd3 : 4'd8;
+  assign cols_last   = f2 || linear ? 3'd3 : direct ? 3'd1 : 3'd5;
+  assign pace_last   = f2 || linear ? 4'd3 : direct ? 4'd1 : 4'd8;
+  assign step_last   = direct ? 4'd1 : f2 ? 4'd3 : 4'd8;
   assign tile_step   = wide_step || !(direct || f2) ? 5'd4 : 5'd2;
 
   // ---- stage 0: window and column --------------------
@@ -135,18 +140,19 @@ module subrow_itrans
   logic [9:0] tx_last_q, ty_last_q;
   logic signed [15:0] ly_q, lx_q;  // tile origin, from the first row and column in the buffer
   logic [Tiles-1:0] lane_q;
-  logic all_rows_q;
+  logic all_rows_q, past_q;  // past: behind the last word of a linear layer
 
   logic signed [15:0] ly0, lx0, ly_end;
   logic [15:0] block_lead;
-  logic rows_ok, run, read, w_end, kx_end, ky_end, v_end, cb_end, tx_end, ty_end, tile_end, lane_end;
+  logic rows_ok, run, read, w_end, next, kx_end, ky_end, v_end, cb_end, tx_end, ty_end, tile_end, lane_end;
   assign ly0        = ly_q + 16'(ky_q);
-  assign lx0        = lx_q + 16'(kx_q) + (wide_step ? 16'({c_q, 1'b0}) : 16'(c_q));
+  assign lx0        = lx_q + 16'(kx_q) + (linear ? '0 : wide_step ? 16'({c_q, 1'b0}) : 16'(c_q));
   assign ly_end     = ly0 + (direct ? (wide_step ? 16'sd2 : 16'sd1) : 16'({13'd0, cols_last}));
-  assign rows_ok    = all_rows_q || $signed(avail_q) > ly_end;
+  assign rows_ok    = all_rows_q || (!linear && $signed(avail_q) > ly_end);
   assign run        = state_q == Run && (c_q != '0 || rows_ok);
   assign read       = run && c_q <= {1'b0, cols_last};
   assign w_end      = c_q == pace_last;
+  assign next       = w_end | (linear & !tile_end);
   assign kx_end     = kx_q == kx_last_q;
   assign ky_end     = ky_q == ky_last_q;
   assign v_end      = !maximum | (kx_end & ky_end);
@@ -189,21 +195,24 @@ module subrow_itrans
     end
 
     if (state_q == Block) begin
-      {c_q, kx_q, ky_q, cb_q, word_q, q_base_q, cb_cols_q, tx_q, ty_q} <= '0;
+      {c_q, kx_q, ky_q, cb_q, word_q, q_base_q, cb_cols_q, tx_q, ty_q, past_q} <= '0;
       ly_q     <= iy0[15] ? iy0 : '0;
       lx_q     <= ix0[15] ? ix0 : '0;
       lane_q   <= Tiles'(1);
       cb_row_q <= 16'(cmd_q.in_cb * ncols);
     end else if (run) begin
-      c_q <= w_end ? '0 : c_q + 1'b1;
-      if (w_end) begin
-        word_q <= tile_end ? '0 : word_q + 16'(v_end);
+      c_q    <= w_end ? '0 : c_q + 1'b1;
+      past_q <= linear & tile_end & !w_end;
+      if (next) begin
         kx_q   <= kx_end ? '0 : kx_q + 1'b1;
         if (kx_end) ky_q <= ky_end ? '0 : ky_q + 1'b1;
         if (kx_end & ky_end) begin
           cb_q      <= cb_end ? '0 : cb_q + 1'b1;
           cb_cols_q <= cb_end ? '0 : cb_cols_q + 16'(ncols);
         end
+      end
+      if (w_end) begin
+        word_q <= tile_end ? '0 : word_q + 16'(v_end);
         if (tile_end) begin
           lane_q <= lane_q << 1;
           tx_q   <= tx_q + 1'b1;
@@ -239,18 +248,19 @@ module subrow_itrans
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid_q <= '0;
     else valid_q <= {valid_q[4:1], read};
-    last_q   <= {last_q[4:1], c_q == {1'b0, cols_last}};
+    last_q   <= {last_q[4:1], linear ? c_q[0] : c_q == {1'b0, cols_last}};
     free_q   <= {free_q[1], c_q == {1'b0, cols_last} && tile_end && tx_end && ty_end};
-    col_q[1] <= c_q[2:0];
+    col_q[1] <= linear ? {2'd0, c_q[0]} : c_q[2:0];
     win_q[1] <= '{lane: lane_q, half: blk_half, addr: q_base_q + word_q, q_last: tile_end & lane_end,
-                  first: kx_q == '0 && ky_q == '0, write: v_end};
+                  first: kx_q == '0 && ky_q == '0, write: v_end & (!linear | c_q[1]),
+                  hold: linear & c_q[1]};
     for (int unsigned i = 2; i <= 5; i++) begin
       col_q[i] <= col_q[i-1];
       win_q[i] <= win_q[i-1];
     end
 
     ly1_q     <= ly0;
-    in_cols_q <= !lx0[15] && lx0 < $signed({4'd0, ncols});
+    in_cols_q <= !past_q && !lx0[15] && lx0 < $signed({4'd0, ncols});
     offset_q  <= cb_cols_q + lx0;
     product_q <= 16'($signed(ly0[15:3]) * $signed(cb_row_q));
     half1_q   <= blk_half;
@@ -274,7 +284,7 @@ module subrow_itrans
     end else if (r < 5) begin : g_twice
       assign row = f2 ? 3'(r - 2) : 3'(r);
     end else begin : g_last
-      assign row = direct ? (wide_step ? 3'd2 : 3'd1) : f2 ? 3'd3 : 3'd5;
+      assign row = linear ? 3'd0 : direct ? (wide_step ? 3'd2 : 3'd1) : f2 ? 3'd3 : 3'd5;
     end
     assign ly = ly1_q + 16'(row);
     always_ff @(posedge clk_i) begin
@@ -299,7 +309,7 @@ module subrow_itrans
   logic [Tiles-1:0] lane_out_q;
   logic [15:0] out_addr_q;
   assign load     = valid_q[5] & last_q[5] & win_q[5].write;
-  assign step_end = g_q == pace_last;
+  assign step_end = g_q == step_last;
 
   // Behind the steps: row, taps, shifted, written.
   logic [4:1] step_d_q, write_d_q, ends_d_q;
@@ -351,6 +361,7 @@ module subrow_itrans
     .f2_i    (f2),
     .max_i   (maximum),
     .first_i (win_q[5].first),
+    .hold_i  (win_q[5].hold),
     .x_en_i  (valid_q[3]),
     .bank_i  (bank3_q),
     .mask_i  (mask3_q),

@@ -7,7 +7,7 @@
 // always stands in place 5, F2 has columns 1 and 2 twice, and rows of F2 are 0, 1, 2, 5, of direct layers 0, 5. F4's
 // taps 4 and 5 of two rows, and the first row of a direct layer, wait for a step of their own.
 // With max_i (direct layers) a column only replaces what is smaller in the column of the window before, until first_i
-// begins anew; pixels outside the image are then the lowest number in place of 0.
+// begins anew; pixels outside the image are then the lowest number in place of 0. hold_i keeps the pixel of row 0.
 //
 // Contract: stages follow each other cycle by cycle, each with its own enable: x_en_i, xf_en_i, col_en_i (column col_i;
 //   last_i: the window is complete; first_i: nothing of the window before counts), then row_en_i (place row_i), and on the cycles after it y_en_i, t_en_i, v_en_i.
@@ -22,6 +22,7 @@ module subrow_itrans_data #(
   input  logic                             f2_i,
   input  logic                             max_i,
   input  logic                             first_i,
+  input  logic                             hold_i,
   input  logic                             x_en_i,
   input  logic [5:0][       2:0]           bank_i,
   input  logic [5:0]                       mask_i,
@@ -93,10 +94,10 @@ module subrow_itrans_data #(
   logic [5:0] stay_first[SubRow], stay_last[SubRow];
   for (genvar l = 0; l < SubRow; l++) begin : g_maximum
     always_comb begin
-      {stay_first[l], stay_last[l]} = '0;
+      {stay_first[l], stay_last[l]} = {6'(hold_i), 6'(hold_i)};
       for (int r = 0; r < 6; r += 5) begin
-        stay_first[l][r] = max_i && !first_i && $signed(part_q[l][0][r][7:0]) > $signed(xf_q[l][r][7:0]);
-        stay_last[l][r]  = max_i && !first_i && $signed(full_q[l][5][r][7:0]) > $signed(xf_q[l][r][7:0]);
+        stay_first[l][r] |= max_i && !first_i && $signed(part_q[l][0][r][7:0]) > $signed(xf_q[l][r][7:0]);
+        stay_last[l][r]  |= max_i && !first_i && $signed(full_q[l][5][r][7:0]) > $signed(xf_q[l][r][7:0]);
       end
     end
   end

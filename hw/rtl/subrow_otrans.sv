@@ -3,7 +3,7 @@
 // Walks block, kg, q, n, kb (docs/hardware.md). Reads the tap groups of one tile from the M buffer, one word per cycle,
 // and makes half a row of the row transform of each, while pixels of the tile before leave through the column transform:
 // subrow_otrans_data does both. F4 takes 15 reads: for each two rows the word of their taps 4 and 5, then each row's word
-// twice; F2 takes 4, direct the same word twice. All arithmetic is modulo 2^YBits; the compiler guarantees that Y fits.
+// twice; F2 takes 4, direct and linear the same word twice. All arithmetic is modulo 2^YBits; the compiler guarantees that Y fits.
 //
 // Contract
 //   command   one layer per transfer; cmd_ready_o is high when idle; counters restart at 0 with each command.
@@ -88,6 +88,7 @@ module subrow_otrans
   wire start = cmd_valid_i && cmd_ready_o;
   wire f4 = in_q.tile == TileF4;
   wire f2 = in_q.tile == TileF2;
+  wire linear = in_q.tile == TileLinear;
   assign cmd_ready_o = !run_q && !busy;
   always_ff @(posedge clk_i) if (start) in_q <= cmd_data_i;
 
@@ -277,6 +278,7 @@ module subrow_otrans
       .clk_i,
       .f4_i(f4),
       .f2_i(f2),
+      .linear_i(linear),
       .en_i(adv),
       .m_i(m_rdata_i),
       .em_i(em_q),

@@ -2,7 +2,7 @@
 //
 // Rows: a word of four taps per step is aligned, then half a row of M A (two of its four columns) is made of it. F4:
 // taps 4 and 5 of two rows come first, in a word of their own, and stay; each row's word comes twice. F2: rows 0, 1, 2
-// and 5. Direct: rows 0 and 5, the same word twice. Columns: one pixel per step; what a tile size lacks is 0.
+// and 5. Direct: rows 0 and 5, the same word twice; linear likewise, and pixel (0, 0) is the sum of the word. Columns: one pixel per step; what a tile size lacks is 0.
 //
 // Contract: the words of stages 1 to 3 move with en_i. Stage 1: m_i, em_i. Stage 2: tail_i keeps the word, else odd_i
 //   (F4: second row of the pair; direct: second row), upper_i (columns 2, 3) and pick_i (x5: 0, 1 of the first, second row from the kept word, 2
@@ -20,6 +20,7 @@ module subrow_otrans_data #(
     input logic clk_i,
     input logic f4_i,
     input logic f2_i,
+    input logic linear_i,
 
     input logic                        en_i,
     input logic [4*SubRow*AccBits-1:0] m_i,
@@ -76,11 +77,11 @@ module subrow_otrans_data #(
     if (en_i) begin
       for (int l = 0; l < int'(SubRow); l++) begin
         for (int t = 0; t < 4; t++) x_q[l][t] <= align(m_i[(t*SubRow+l)*AccBits+:AccBits], em_i[t]);
-        if (f4_i) begin
-          s34_q[l] <= x_q[l][3] + (odd_i ? tail_q[l][2] : tail_q[l][0]);
-          d34_q[l] <= x_q[l][3] - (odd_i ? tail_q[l][2] : tail_q[l][0]);
-        end else {s34_q[l], d34_q[l]} <= '0;
-        if (f4_i || f2_i) begin
+        if (f4_i || linear_i) s34_q[l] <= x_q[l][3] + (!f4_i ? '0 : odd_i ? tail_q[l][2] : tail_q[l][0]);
+        else s34_q[l] <= '0;
+        if (f4_i) d34_q[l] <= x_q[l][3] - (odd_i ? tail_q[l][2] : tail_q[l][0]);
+        else d34_q[l] <= '0;
+        if (f4_i || f2_i || linear_i) begin
           s12_q[l] <= x_q[l][1] + x_q[l][2];
           d12_q[l] <= x_q[l][1] - x_q[l][2];
         end else {s12_q[l], d12_q[l]} <= '0;

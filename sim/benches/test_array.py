@@ -160,7 +160,7 @@ def chosen_layers(golden: Golden, rand: random.Random) -> list[Instruction]:
     hw = golden.hw
     d = directed(hw)
     names = ("f2_blocks", "f4", "f2_dense", "grouped", "linear", "direct_3x3_s2", "f4_pool", "direct_1x1", "pixel",
-             "f2_pool", "whole_v", "f4_whole_v")
+             "f2_pool", "whole_v", "f4_whole_v", "lanes_1x1", "lanes_map", "lanes_pad")
     long = layer(hw, 8, 8, hw.sub_row, 2 * hw.channels, block=(1, 2), sub_s=min(hw.sub_row, 7))
     return [d[n] for n in names] + [long] + [random_layer(hw, rand, golden.refusal) for _ in range(OPT.rounds)]
 

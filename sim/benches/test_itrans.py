@@ -10,11 +10,11 @@ import numpy as np
 from sim.common.bits import ahead, pack_rows
 from sim.common.clock import Sim, Stalls, options, rng
 from sim.common.golden import Golden
-from sim.common.layers import Block, blocks, directed, groups, moved, random_layer
+from sim.common.layers import LINEAR, Block, blocks, directed, groups, random_layer, with_exponents
 from subrow.spec.isa import Instruction
 
 OPT = options()
-PACE = (2, 4, 9)  # cycles of a window by tile
+PACE = (2, 4, 9, 4)  # cycles of a window by tile; linear: of a V word
 
 
 class Case:
@@ -42,7 +42,8 @@ class Case:
                 if lane == hw.tiles - 1 or tile == b.tiles - 1:
                     self.ends.append(len(self.expected))
             assert not words, f"HLS writes more than the loop nest has: {words}"
-            self.windows += b.tiles * instr.in_cb * instr.kernel_h * instr.kernel_w
+            words = instr.in_cb * instr.kernel_h * instr.kernel_w
+            self.windows += instr.v_words if instr.tile == LINEAR else b.tiles * words
 
 
 class Neighbours:
@@ -132,7 +133,7 @@ async def itrans(dut, pattern: str) -> None:
     near = Neighbours(sim, golden, stalls, rand)
     sim.agents = [near]
     await sim.reset(cmd_valid_i=0, cmd_data_i=0, a_rdata_i=0, rows_i=0, v_free_i=0)
-    layers = [moved(i, ev=[rand.randrange(8) for _ in range(36)]) for i in directed(hw).values()]
+    layers = [with_exponents(i, "ev", [rand.randrange(8) for _ in range(36)]) for i in directed(hw).values()]
     layers += [random_layer(hw, rand, golden.refusal) for _ in range(OPT.rounds)]
     for instr in layers:
         case = Case(golden, instr, rand)

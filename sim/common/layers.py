@@ -14,7 +14,7 @@ from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import OPCODE_LAYER, Instruction
 from subrow.spec.winograd import TileKind, tile
 
-D, F2, F4 = (int(kind) for kind in TileKind)
+D, F2, F4, LINEAR = (int(kind) for kind in TileKind)
 OFFSETS = ("in_offset", "out_offset", "res_offset", "weight_offset")
 
 
@@ -28,8 +28,8 @@ def layer(hw: HwConfig, h: int, w: int, c: int, k: int, *, tile_kind: int = F4, 
           sub_s: int = 2, **fields: object) -> Instruction:
     """A consistent instruction. c, k: channels; block: tiles (None = one block); pad: None = as for equal size."""
     L, t = hw.sub_row, tile(TileKind(tile_kind))
-    window = kernel if tile_kind == D else (1, 1)
-    ext_h, ext_w = kernel if tile_kind == D else (3, 3)
+    window = kernel if tile_kind in (D, LINEAR) else (1, 1)
+    ext_h, ext_w = kernel if tile_kind in (D, LINEAR) else (3, 3)
     pad_h, pad_w = (ext_h // 2, ext_w // 2) if pad is None else (pad, pad)
     conv_h, conv_w = (h + 2 * pad_h - ext_h) // stride + 1, (w + 2 * pad_w - ext_w) // stride + 1
     rows, columns = -(-conv_h // t.m), -(-conv_w // t.m)
@@ -39,6 +39,7 @@ def layer(hw: HwConfig, h: int, w: int, c: int, k: int, *, tile_kind: int = F4, 
     in_cb, out_cb, kgs = -(-c // L), -(-k // L), -(-k // hw.channels)
     out_h, out_w = (n // 2 if fields.get("pool") else 2 * n if fields.get("upsample") else n for n in (conv_h, conv_w))
     v_words = in_cb * (1 if fields.get("max_window") else window[0] * window[1])
+    v_words = -(-v_words // 4) if tile_kind == LINEAR else v_words
     red_words = v_words // kgs if grouped else v_words
     steps = red_words * sub_s
     pass_kgs = kgs if grouped or not fields.get("resident") else min(int(str(fields.pop("pass_kgs", kgs))), kgs)
@@ -96,6 +97,11 @@ class Block:
         return range(self.kg0, self.kg0 + self.kgs)
 
 
+def with_exponents(instr: Instruction, name: str, values: list[int]) -> Instruction:
+    """The instruction with other ev or em; those of a linear layer's lanes are equal."""
+    return moved(instr, **{name: values[:1] * 4 if instr.tile == LINEAR else values})
+
+
 def groups(instr: Instruction) -> int:
     return tile(TileKind(instr.tile)).groups
 
@@ -112,7 +118,7 @@ def blocks(instr: Instruction) -> Iterator[Block]:
 
 def _block(instr: Instruction, groups: tuple[int, int], by: int, bx: int, half: int) -> Block:
     m, s, f = tile(TileKind(instr.tile)).m, instr.stride, 2 if instr.pool else 1
-    ext_h, ext_w = (instr.kernel_h, instr.kernel_w) if instr.tile == D else (3, 3)
+    ext_h, ext_w = (instr.kernel_h, instr.kernel_w) if instr.tile in (D, LINEAR) else (3, 3)
     rows, columns = -(-instr.conv_h // m), -(-instr.conv_w // m)
     last_y, last_x = by == instr.blocks_y - 1, bx == instr.blocks_x - 1
     th, tw = min(instr.block_th, rows - by * instr.block_th), min(instr.block_tw, columns - bx * instr.block_tw)
@@ -175,6 +181,11 @@ def directed(hw: HwConfig) -> dict[str, Instruction]:
                          whole_v=1),
         "f4_whole_v": layer(hw, 13, 10, L + 1, Pk + 1, block=(2, 2), sub_s=1, whole_v=1, resident=1),
         "linear": layer(hw, 1, 1, 12 * L, 2 * Pk + 1, tile_kind=D, sub_s=4 if L > 4 else 3),
+        "lanes_1x1": layer(hw, 1, 1, 12 * L, 2 * Pk + 1, tile_kind=LINEAR, sub_s=3),
+        "lanes_map": layer(hw, 5, 3, 3 * L - 1, Pk + 1, tile_kind=LINEAR, kernel=(5, 3), pad=0, sub_s=1, whole_v=1),
+        "lanes_pad": layer(hw, 2, 1, 2 * L, Pk, tile_kind=LINEAR, kernel=(4, 3), pad=1, sub_s=L, implicit_index=1,
+                           residual=1, resident=1, upsample=1),
+        "lanes_one": layer(hw, 1, 1, 1, 1, tile_kind=LINEAR, sub_s=1),
         "pixel": layer(hw, 1, 1, 1, 1, tile_kind=D, sub_s=1, resident=1),
     }
 
@@ -184,12 +195,16 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
     """A random instruction of moderate size that the hardware accepts (`refusal` gives an empty text)."""
     L = hw.sub_row
     while True:
-        kind = rand.randint(0, 2)
-        kernel = (rand.choice((1, 1, 2, 3, 5, 7)), rand.choice((1, 1, 2, 3, 5, 7))) if kind == D else (3, 3)
+        kind = rand.randint(0, 3)
+        kernel = (rand.choice((1, 1, 2, 3, 5, 7)), rand.choice((1, 1, 2, 3, 5, 7))) if kind in (D, LINEAR) else (3, 3)
         h, w, pad = rand.randint(1, 16), rand.randint(1, 16), rand.randint(0, min(kernel) // 2)
+        if kind == LINEAR:
+            h, w = (max(n - 2 * pad, 1) for n in kernel)
         stride = rand.randint(1, 2) if kind == D else 1
         pool, implicit = rand.randint(0, 1), rand.randint(0, 1)
         size = [(n + 2 * pad - e) // stride + 1 for n, e in zip((h, w), kernel, strict=True)]
+        if kind == LINEAR:
+            pool, size = 0, [min(n, 2 - n) for n in size]  # 1 x 1
         if min(size) < 1 + pool:
             continue
         chosen: dict[str, Any] = dict(
@@ -198,6 +213,8 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
             em=[rand.randint(0, 4) for _ in range(36)], max_window=int(kind == D and rand.random() < 0.4),
             upsample=int(not pool and rand.random() < 0.2), whole_v=int(rand.random() < 0.3),
         )
+        if kind == LINEAR:
+            chosen.update(ev=chosen["ev"][:1] * 4, em=chosen["em"][:1] * 4)
         instr = layer(hw, h, w, rand.randint(1, 3 * L), rand.randint(1, 3 * hw.channels), tile_kind=kind,
                       kernel=kernel, stride=stride, pad=pad, block=(rand.randint(1, 3), rand.randint(1, 3)),
                       sub_s=rand.choice((1, 2, rand.randint(1, L))), **{**chosen, **fields})

@@ -18,9 +18,10 @@ from subrow.spec.isa import Instruction
 from subrow.spec.metadata import TILES
 from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 
-M = {0: 2, 1: 2, 2: 4}
+M = {0: 2, 1: 2, 2: 4, 3: 2}
+LINEAR = 3
 POINT = (1, 1)
-GROUPS = {0: 1, 1: 4, 2: 9}
+GROUPS = {0: 1, 1: 4, 2: 9, 3: 1}
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,9 @@ def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kg
              kstep: int) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """Dense u [taps, kgs * Pk, V words * L], and per kg the words and indices."""
     kh, kw = shape.window
+    lanes = 4 if shape.tile == LINEAR else 1  # that take words of the reduction in turn
     blocks = -(-shape.channels // hw.sub_row)
-    dense = np.zeros((taps, kgs * hw.channels, blocks * kh * kw, hw.sub_row), np.int64)
+    dense = np.zeros((taps, kgs * hw.channels, -(-blocks * kh * kw // lanes), hw.sub_row), np.int64)
     words, indices = [], []
     for kg in range(kgs):
         idx = _indices(rng, (taps, hw.channels, red), shape.sub_s, hw.sub_row, shape.implicit)
@@ -141,7 +143,8 @@ def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kg
             u = rng.choice([-hw.u_max, hw.u_max], idx.shape)
         else:
             u = rng.integers(-hw.u_max, hw.u_max + 1, idx.shape)
-        channel = (kg * kstep + np.arange(red))[:, None] // (kh * kw) * hw.sub_row + idx
+        word = (kg * kstep + np.arange(red)) * lanes + np.arange(lanes)[:, None]
+        channel = word[:, None, :, None] // (kh * kw) * hw.sub_row + idx
         u[channel >= shape.channels] = 0
         u[:, np.arange(hw.channels) + kg * hw.channels >= shape.outputs] = 0
         part = dense[:, kg * hw.channels : (kg + 1) * hw.channels, kg * kstep : kg * kstep + red]
@@ -152,9 +155,13 @@ def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kg
 
 
 def _dense_for_reference(hw: HwConfig, shape: Shape, dense: NDArray[np.int64]) -> NDArray[np.int64]:
-    if shape.tile:
+    if shape.tile in (1, 2):
         return dense[:, : shape.outputs, : shape.channels]
     kh, kw = shape.window
+    if shape.tile == LINEAR:
+        words = dense.reshape(4, dense.shape[1], -1, hw.sub_row).transpose(1, 2, 0, 3)
+        used = -(-shape.channels // hw.sub_row) * kh * kw * hw.sub_row
+        dense = words.reshape(1, dense.shape[1], -1)[..., :used]
     full = dense[0].reshape(dense.shape[1], -1, kh, kw, hw.sub_row).transpose(0, 1, 4, 2, 3)
     return full.reshape(dense.shape[1], -1, kh, kw)[: shape.outputs, : shape.channels]
 
@@ -162,7 +169,7 @@ def _dense_for_reference(hw: HwConfig, shape: Shape, dense: NDArray[np.int64]) -
 def _geometry(hw: HwConfig, shape: Shape) -> tuple[dict[str, object], int]:
     """Fields of sizes and blocks, and the tile groups of all blocks."""
     m = M[shape.tile]
-    kh, kw = (3, 3) if shape.tile else shape.kernel
+    kh, kw = (3, 3) if shape.tile in (1, 2) else shape.kernel
     ch = (shape.h + 2 * shape.pad - kh) // shape.stride + 1
     cw = (shape.w + 2 * shape.pad - kw) // shape.stride + 1
     th, tw = -(-ch // m), -(-cw // m)
@@ -188,7 +195,7 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     in_cb, out_cb = -(-shape.channels // lanes), -(-shape.outputs // lanes)
     kgs = -(-shape.outputs // pk)
     taps = 4 * GROUPS[shape.tile] if shape.tile else 1
-    v_words = in_cb * shape.window[0] * shape.window[1]
+    v_words = -(-in_cb * shape.window[0] * shape.window[1] // (4 if shape.tile == LINEAR else 1))
     red = v_words // kgs if shape.grouped else v_words
     dense, words, indices = _weights(hw, shape, rng, taps, kgs, red, red if shape.grouped else 0)
     ins = Instruction(fields | {
@@ -205,8 +212,7 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
         "v_words": v_words, "red_words": red, "v_kstep": red if shape.grouped else 0, "chunk_words": len(words[0]),
         "act_min": 0 if shape.relu else -127, "act_max": 127,
         "res_mult": int(rng.integers(1 << 15, 1 << 16)) if shape.residual else 0, "res_shift": 16 * shape.residual,
-        "ev": rng.integers(shape.ev[0], shape.ev[1] + 1, 36).tolist(),
-        "em": rng.integers(shape.em[0], shape.em[1] + 1, 36).tolist(),
+        "ev": _exponents(rng, shape.tile, shape.ev), "em": _exponents(rng, shape.tile, shape.em),
     })
     x = _activations(rng, (shape.channels, shape.h, shape.w), shape.extreme)
     residual = _activations(rng, (shape.outputs, ins.conv_h, ins.conv_w), shape.extreme) if shape.residual else None
@@ -220,6 +226,12 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
                    pack_words(hw, word, None if shape.implicit else idx)]
     k = shape.outputs
     return Layer(ins, x, residual, u, bias[:k], mult[:k], shift[:k], negative[:k], np.concatenate(chunks), total)
+
+
+def _exponents(rng: np.random.Generator, tile: int, ends: tuple[int, int]) -> list[int]:
+    """One for each tap; those of a linear layer's lanes are equal."""
+    values: list[int] = rng.integers(ends[0], ends[1] + 1, 36).tolist()
+    return values[:1] * 4 if tile == LINEAR else values
 
 
 def _parameters(rng: np.random.Generator, count: int,
@@ -268,7 +280,7 @@ def program_of(hw: HwConfig, layers: Sequence[Layer]) -> Program:
 def _info(name: str, layer: Layer, hw: HwConfig) -> LayerInfo:
     ins, c, k = layer.ins, len(layer.x), len(layer.bias)
     groups = ins.kgs if ins.v_kstep else 1
-    area = 9 if ins.tile else 1 if ins.max_window else ins.kernel_h * ins.kernel_w
+    area = 9 if ins.tile in (1, 2) else 1 if ins.max_window else ins.kernel_h * ins.kernel_w
     macs = ins.conv_h * ins.conv_w * area * c // groups * k
     details = {"groups": groups, "weight_bytes": int(layer.packed.size)}
     return LayerInfo(name, "conv", TILES[ins.tile], (ins.sub_s, hw.sub_row), macs, c, k, details)

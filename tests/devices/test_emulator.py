@@ -56,6 +56,11 @@ SHAPES = {
     "direct-up-residual": Shape(tile=0, channels=16, outputs=16, h=5, w=6, sub_s=3, upsample=True, residual=True),
     "whole-v": Shape(tile=0, channels=480, outputs=16, h=5, w=6, kernel=(3, 3), stride=2, pad=1, sub_s=1, whole_v=True,
                      block=(1, 2), resident=False),
+    "lanes": Shape(tile=3, channels=61, outputs=21, h=1, w=1, sub_s=3),
+    "lanes-map-leaky": Shape(tile=3, channels=20, outputs=40, h=5, w=3, kernel=(5, 3), sub_s=2, ev=(0, 2), em=(0, 3),
+                             leaky=True, residual=True, whole_v=True),
+    "lanes-padded": Shape(tile=3, channels=16, outputs=29, h=2, w=3, kernel=(4, 5), pad=1, sub_s=8, implicit=True,
+                          upsample=True),
     "many-tiles": Shape(tile=1, channels=8, outputs=8, h=21, w=19, pad=1, sub_s=2),
 }
 
@@ -104,6 +109,20 @@ def test_random_geometry(tile: int, hw_name: str, request: pytest.FixtureRequest
                       sub_s=int(rng.integers(1, 9)), kernel=kernel, pad=pad,
                       stride=1 if tile else int(rng.integers(1, 3)),
                       block=(int(rng.integers(1, 3)), int(rng.integers(1, 4))), ev=(0, 5), em=(0, 2), **flag)
+        layer = make_layer(hw, shape, seed)
+        np.testing.assert_array_equal(run_layers(hw_name, [layer]).outputs["y"][0], layer.expected(hw), str(shape))
+
+
+@pytest.mark.parametrize("hw_name", ("tiny", "wide"))
+def test_random_linear_layers(hw_name: str) -> None:
+    """Windows of any size with one output pixel, inside the map or beyond it."""
+    hw, rng = HW[hw_name], np.random.default_rng(3)
+    for seed in range(25):
+        h, w, pad = int(rng.integers(1, 6)), int(rng.integers(1, 6)), int(rng.integers(0, 2))
+        flag = {n: bool(rng.integers(2)) for n in ("implicit", "residual", "relu", "leaky", "upsample", "whole_v")}
+        shape = Shape(tile=3, channels=int(rng.integers(1, 40)), outputs=int(rng.integers(1, 40)), h=h, w=w,
+                      kernel=(h + 2 * pad, w + 2 * pad), pad=pad, sub_s=int(rng.integers(1, hw.sub_row + 1)),
+                      ev=(0, 4), em=(0, 3), **flag)
         layer = make_layer(hw, shape, seed)
         np.testing.assert_array_equal(run_layers(hw_name, [layer]).outputs["y"][0], layer.expected(hw), str(shape))
 
@@ -171,7 +190,7 @@ def test_extreme_values(tile: int, hw_name: str) -> None:
 
 
 BAD_FIELDS = [
-    ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "tile"), ("stride", 0, "stride"),
+    ("opcode", 0, "opcode"), ("opcode", 2, "opcode"), ("tile", 3, "linear layer"), ("stride", 0, "stride"),
     ("stride", 2, "stride"), ("stride", 3, "stride"), ("kernel_h", 3, "stride"), ("sub_s", 0, "sub_s"),
     ("sub_s", 9, "sub_s"), ("in_h", 0, "size is 0"), ("blocks_x", 0, "size is 0"), ("block_th", 0, "size is 0"),
     ("out_h", 4095, "out_h"), ("kgs", 3, "kgs"), ("pass_kgs", 3, "pass_kgs"), ("pass_kgs", 0, "size is 0"),
@@ -307,7 +326,8 @@ def pointer(array: np.ndarray) -> int:
     return array.ctypes.data
 
 
-@pytest.mark.parametrize("name", ("f2-residual", "f4-pool-residual", "direct-3x3-stride2", "f4-sparse-blocks"))
+@pytest.mark.parametrize("name", ("f2-residual", "f4-pool-residual", "direct-3x3-stride2", "f4-sparse-blocks",
+                                  "lanes-map-leaky", "whole-v"))
 @pytest.mark.parametrize("hw_name", ("tiny", "pynq-z2"))
 def test_unit_functions_together_are_the_engine(hw_name: str, name: str) -> None:
     """The functions that the RTL benches compare with, chained in the order of the loop nest, give the same arena."""
@@ -319,7 +339,7 @@ def test_unit_functions_together_are_the_engine(hw_name: str, name: str) -> None
     for info in program.inputs:
         data = pack_activation(feeds[info.name][0], hw.sub_row).view(np.uint8).ravel()
         arena[info.offset : info.offset + data.size] = data
-    L, groups = hw.sub_row, {0: 1, 1: 4, 2: 9}[ins.tile]
+    L, groups = hw.sub_row, {0: 1, 1: 4, 2: 9, 3: 1}[ins.tile]
     abuf = np.zeros((8, hw.act_words, L), np.int8)
     vbuf = np.zeros((hw.tiles, hw.v_words, 4, L), np.int16)
     rbuf, obuf = np.zeros((hw.out_words, L), np.int8), np.zeros((hw.out_words, L), np.int8)

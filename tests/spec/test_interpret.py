@@ -17,6 +17,7 @@ SHAPES = {
     "f4-pool-residual": Shape(tile=2, channels=8, outputs=12, h=9, w=9, sub_s=3, pad=1, pool=True, residual=True),
     "direct-window": Shape(tile=0, channels=12, outputs=24, h=9, w=7, kernel=(3, 2), stride=2, pad=1, sub_s=2),
     "linear": Shape(tile=0, channels=64, outputs=10, h=1, w=1, sub_s=4),
+    "lanes": Shape(tile=3, channels=20, outputs=10, h=3, w=5, kernel=(3, 5), sub_s=3),
     "grouped": Shape(tile=0, channels=16, outputs=16, h=6, w=6, kernel=(3, 3), pad=1, grouped=True, sub_s=1),
 }
 
@@ -29,7 +30,7 @@ def test_decodes_what_the_assembler_packed(name: str, hw_name: str) -> None:
     program = program_of(hw, [layer])
     got = decode_weights(program.decoded()[0], program.image(), hw)
     k, c = len(layer.bias), len(layer.x)
-    values = got.u[:k, :c] if layer.ins.tile == 0 else got.u[:, :k, :c]
+    values = got.u[:k, :c] if layer.ins.tile in (0, 3) else got.u[:, :k, :c]
     np.testing.assert_array_equal(values, layer.u)
     assert np.abs(got.u).sum() == np.abs(layer.u).sum()
     for field in ("bias", "mult", "shift"):

@@ -33,7 +33,7 @@ def disassemble(program: Program) -> str:
 
 
 def _fields(code: isa.Instruction) -> list[str]:
-    taps = tile(TileKind(code.tile)).taps if code.tile < 3 else isa.MAX_TAPS
+    taps = tile(TileKind(code.tile)).taps
     parts, arrays = [], []
     for f in isa.FIELDS:
         value = getattr(code, f.name)

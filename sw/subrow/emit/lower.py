@@ -18,7 +18,7 @@ from subrow.ir.weights import Quant, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import UnsupportedError
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.metadata import tensor_bytes
+from subrow.spec.metadata import TILES, tensor_bytes
 from subrow.spec.program import PAGE, LayerInfo, Program, TensorInfo
 from subrow.spec.winograd import TileKind
 
@@ -135,7 +135,7 @@ def _info(graph: Graph, whole: Node, node: Node, i: isa.Instruction, size: int, 
         "output": list(node.shape), "weight_bytes": size, "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip
     return LayerInfo(
-        name=node.name, kind=kind, tile=node.attrs.get("tile", "direct"),
+        name=node.name, kind=kind, tile=TILES[i.tile],
         density=(hw.sub_row if i.implicit_index else i.sub_s, hw.sub_row),
         macs=int(full[0] * full[1] * k * c * kh * kw), in_channels=c * groups, out_channels=k,
         details=details if node is whole else details | {"part_of": whole.name},

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subrow.emit.plan import Density, LayerShape
+from subrow.emit.plan import Density, LayerShape, engine_tile
 from subrow.ir.graph import Node
 from subrow.ir.weights import Quant, from_reduction, mask_of, negative_mult, split_sub_rows, tile_kind
 from subrow.spec.hwconfig import HwConfig
@@ -26,6 +26,8 @@ def pack_layer(node: Node, shape: LayerShape, hw: HwConfig) -> NDArray[np.uint8]
     """All chunks of a quantised conv node, whose `shape_of` this is."""
     quant: Quant = node.attrs["quant"]
     values, index = _grouped(node, quant, shape, hw) if node.attrs["groups"] > 1 else _plain(node, quant, shape, hw)
+    if engine_tile(node, hw) is TileKind.LINEAR:
+        values, index = _on_lanes(values), _on_lanes(index)
     taps = len(values)
     chunks = []
     for kg in range(shape.kgs):
@@ -95,6 +97,13 @@ def _to_words(array: NDArray[np.int64], taps: int) -> NDArray[np.int64]:
     steps = array[0].transpose(1, 2, 0).reshape(words * s, channels)
     missing = -len(steps) % TAP_LANES
     return np.pad(steps, ((0, missing), (0, 0))).reshape(-1, TAP_LANES * channels)
+
+
+def _on_lanes(array: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[4, K, words, s] from [1, K, words, s] of a linear layer: its lanes take words in turn, the last ones zeros."""
+    _, k, words, s = array.shape
+    full = np.pad(array[0], ((0, 0), (0, -words % TAP_LANES), (0, 0)))
+    return full.reshape(k, -1, TAP_LANES, s).transpose(2, 0, 1, 3)
 
 
 def _bits(values: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:

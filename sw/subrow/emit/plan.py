@@ -52,11 +52,27 @@ class Place:
     index: int = 0
 
 
+_SPARE = 8  # a linear layer may lack one of so many words of the reduction
+
+
+def engine_tile(node: Node, hw: HwConfig) -> TileKind:
+    """The tile in which the engine runs a conv node: a direct layer of one output pixel is linear.
+
+    Unless its reduction leaves too many places of the four lanes empty: weights for them would be zeros to read.
+    """
+    kind, (_, c, kh, kw) = tile_kind(node), node.params["weight"].shape
+    single = node.shape[1:] == (1, 1) and node.attrs["groups"] == 1 and not node.attrs.get("pool")
+    words = -(-c // hw.sub_row) * kh * kw
+    full = -words % TAP_LANES * _SPARE <= words
+    return TileKind.LINEAR if kind is TileKind.DIRECT and single and full and "max_window" not in node.attrs else kind
+
+
 def shape_of(node: Node, hw: HwConfig, density: Density | None = None) -> LayerShape:
     """The shape that `pack_layer` will give a conv node with s of every L weights, dense without a density."""
     k, c, kh, kw = node.params["weight"].shape
-    direct = tile_kind(node) is TileKind.DIRECT
-    area, kstep = kh * kw if direct else 1, 0
+    kind = engine_tile(node, hw)
+    direct = kind is TileKind.DIRECT
+    area, kstep = kh * kw if tile_kind(node) is TileKind.DIRECT else 1, 0
     v_words = red_words = -(-c * node.attrs["groups"] // hw.sub_row) * area
     dense = min(hw.sub_row, c)
     if node.attrs["groups"] > 1:
@@ -67,7 +83,9 @@ def shape_of(node: Node, hw: HwConfig, density: Density | None = None) -> LayerS
         s = dense if density is None else _steps(density, hw.sub_row)
         implicit = s >= dense
         s = min(s, dense)
-    words = -(-red_words * s // TAP_LANES) if direct else tile(tile_kind(node)).groups * red_words * s
+    if kind is TileKind.LINEAR:
+        v_words = red_words = -(-red_words // TAP_LANES)
+    words = -(-red_words * s // TAP_LANES) if direct else tile(kind).groups * red_words * s
     size = hw.chunk_bytes(words, implicit)
     return LayerShape(-(-k // hw.channels), s, red_words, v_words, kstep, words, size, implicit)
 
@@ -80,7 +98,7 @@ def _steps(density: Density, sub_row: int) -> int:
 
 def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     """What tiling needs of a fused conv node."""
-    t = tile(tile_kind(node))
+    t = tile(engine_tile(node, hw))
     _, in_h, in_w = graph.node(node.inputs[0]).shape
     out_h, out_w = node.shape[1], node.shape[2]
     channels = node.params["weight"].shape[1] * node.attrs["groups"]
@@ -91,6 +109,8 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
     residual, pool = len(node.inputs) == 2, bool(node.attrs.get("pool"))
     if pool:  # rows and columns that the pool drops are not computed; a residual's columns fix its addresses
         conv_h, conv_w = 2 * out_h, conv_w if residual else 2 * out_w
+    if t.kind is TileKind.LINEAR:
+        stride = 1  # one window
     return Geometry(
         name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=in_cb, conv_h=conv_h, conv_w=conv_w,
         out_h=out_h, out_w=out_w, kernel=kernel, stride=stride, pad_top=top, pad_left=left, pool=pool,
@@ -165,7 +185,7 @@ def _choose(
 def _fields(g: Geometry, blocks: Blocks, p: LayerShape, out_cb: int, hw: HwConfig, place: Place) -> dict[str, Any]:
     """Instruction fields of a layer in one loop order and cut."""
     resident = g.resident and blocks.ny * blocks.nx > 1  # with one block all weights pass by once anyway
-    direct = g.tile.kind is TileKind.DIRECT
+    direct = g.tile.kind in (TileKind.DIRECT, TileKind.LINEAR)
     return {
         "opcode": isa.OPCODE_LAYER, "tile": int(g.tile.kind), "implicit_index": int(p.implicit_index),
         "resident": int(resident), "residual": int(g.residual), "pool": int(g.pool),

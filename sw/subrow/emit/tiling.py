@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.timing.geometry import Axis, Span, spans_of
-from subrow.spec.winograd import Tile
+from subrow.spec.winograd import TAP_LANES, Tile, TileKind
 
 _OPEN_BURSTS = 8  # of one AXI reader or writer
 _DRAM_BURST = 64  # bytes: eight beats of a 64-bit memory
@@ -211,6 +211,8 @@ def _first_group(g: Geometry, hw: HwConfig, x: Span) -> float:
 
 def _window_cycles(g: Geometry) -> int:
     """Cycles of the input transform for one tile: columns read or groups written, whichever are more."""
+    if g.tile.kind is TileKind.LINEAR:
+        return TAP_LANES * g.v_words
     windows = g.kernel[0] * g.kernel[1] if g.tile.alpha == g.tile.m else 1
     return g.in_cb * windows * max(g.tile.alpha, g.tile.groups)
 

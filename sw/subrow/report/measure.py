@@ -99,7 +99,7 @@ def _row(info: LayerInfo, ins: Instruction, record: Mapping[str, int], hw: HwCon
 
 def tile_of(program: Program) -> str:
     """`f2`, `f4`, `f2+f4`, or `direct` when no layer runs in the Winograd domain."""
-    return "+".join(sorted({i.tile for i in program.layers} - {"direct"})) or "direct"
+    return "+".join(sorted({i.tile for i in program.layers} - {"direct", "linear"})) or "direct"
 
 
 def density_of(program: Program) -> str:

@@ -64,7 +64,10 @@ def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> 
         u[:, kg, :, first : first + ins.red_words] = part
     count = ins.out_cb * hw.sub_row
     u = u.reshape(taps, ins.kgs * hw.channels, ins.v_words, hw.sub_row)[:, :count]
-    if direct:  # V word (cb, ky, kx), place l: channel cb * L + l
+    if ins.tile == TileKind.LINEAR:  # word i of the reduction is lane i % 4 of V word i / 4
+        words = ins.in_cb * ins.kernel_h * ins.kernel_w
+        u = u.transpose(1, 2, 0, 3).reshape(1, count, -1, hw.sub_row)[:, :, :words]
+    if ins.tile in (TileKind.DIRECT, TileKind.LINEAR):  # word (cb, ky, kx), place l: channel cb * L + l
         kernel = (1, 1) if ins.max_window else (ins.kernel_h, ins.kernel_w)
         window = u[0].reshape(count, ins.in_cb, *kernel, hw.sub_row).transpose(0, 1, 4, 2, 3)
         u = window.reshape(count, ins.in_cb * hw.sub_row, *kernel)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from subrow.spec.errors import ProgramError
 
 KINDS = ("conv", "linear", "channelwise")
-TILES = ("direct", "f2", "f4")
+TILES = ("direct", "f2", "f4", "linear")
 """Names of the instruction's values of `tile`, in their order."""
 
 MAX_ARENA = (1 << 33) - 1  # offsets have 32 bits, and the last tensor lies behind one

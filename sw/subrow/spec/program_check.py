@@ -180,7 +180,7 @@ def _check_kind(ins: Instruction, info: LayerInfo) -> None:
 
 
 def _kernel(ins: Instruction) -> tuple[int, int]:
-    return (3, 3) if ins.tile else (ins.kernel_h, ins.kernel_w)
+    return (3, 3) if TILES[ins.tile] in ("f2", "f4") else (ins.kernel_h, ins.kernel_w)
 
 
 def _check_details(ins: Instruction, info: LayerInfo) -> None:

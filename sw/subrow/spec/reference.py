@@ -52,7 +52,7 @@ def _winograd(ins: Instruction, x: NDArray[np.int8], u: IntArray, v_bits: int) -
 
 
 def _direct(ins: Instruction, x: NDArray[np.int8], u: IntArray, v_bits: int) -> IntArray:
-    """Y [K, conv_h, conv_w] of a direct layer; u is [K, C, kernel_h, kernel_w], with max_window [K, C, 1, 1]."""
+    """Y [K, conv_h, conv_w] of a direct or linear layer; u is [K, C, kernel_h, kernel_w] ([K, C, 1, 1]: max_window)."""
     s, h, w = ins.stride, ins.conv_h, ins.conv_w
     padded = _padded(ins, x, (h - 1) * s + ins.kernel_h, (w - 1) * s + ins.kernel_w)
     tap = 2 * (np.arange(h) % 2)[:, None] + np.arange(w) % 2  # position in the 2x2 quad
@@ -71,7 +71,7 @@ def output_transform(
     ins: Instruction, x: NDArray[np.int8], u: NDArray[np.integer], v_bits: int
 ) -> IntArray:
     """Y [K, conv_h, conv_w] before the bias; arguments as in `layer`."""
-    transform = _direct if ins.tile == TileKind.DIRECT else _winograd
+    transform = _direct if ins.tile in (TileKind.DIRECT, TileKind.LINEAR) else _winograd
     return transform(ins, x, np.asarray(u, dtype=np.int64), v_bits)
 
 
@@ -88,8 +88,8 @@ def layer(
 ) -> NDArray[np.int8]:
     """Output [K, out_h, out_w] of one instruction for x [C, in_h, in_w].
 
-    u is [taps, K, C] in hardware tap order, for a direct layer [K, C, kernel_h, kernel_w] (with max_window
-    [K, C, 1, 1]); grouped layers pass zeros outside their groups. bias, mult, shift and negative (the second
+    u is [taps, K, C] in hardware tap order, for a direct or linear layer [K, C, kernel_h, kernel_w] (with
+    max_window [K, C, 1, 1]); grouped layers pass zeros outside their groups. bias, mult, shift and negative (the second
     multiplier; needed by leaky layers) are [K]; residual is [K, conv_h, conv_w].
     """
     y = output_transform(ins, x, u, v_bits)

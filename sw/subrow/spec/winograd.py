@@ -59,6 +59,7 @@ class TileKind(enum.IntEnum):
     DIRECT = 0  # F(2x2,1x1): a 2x2 quad of output pixels, identity transforms
     F2 = 1  # F(2x2,3x3)
     F4 = 2  # F(4x4,3x3)
+    LINEAR = 3  # one output pixel: a direct tile whose four lanes share the reduction, and whose pixel (0, 0) adds them
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,11 @@ TAP_LANES = 4
 def tile(kind: TileKind) -> Tile:
     """The Tile of a kind."""
     kind = TileKind(kind)
-    if kind is TileKind.DIRECT:
+    if kind in (TileKind.DIRECT, TileKind.LINEAR):
         identity = tuple(tuple(Fraction(int(i == j)) for j in range(2)) for i in range(2))
         ones = ((Fraction(1),), (Fraction(1),))
-        return Tile(kind, 2, 1, identity, ones, identity)
+        total = ((Fraction(1), Fraction(1)), (Fraction(0), Fraction(0)))
+        return Tile(kind, 2, 1, identity, ones, identity if kind is TileKind.DIRECT else total)
     points = (0, 1, -1) if kind is TileKind.F2 else (0, 1, -1, 2, -2)
     m = 2 if kind is TileKind.F2 else 4
     bt, g, at = cook_toom(m, 3, points)

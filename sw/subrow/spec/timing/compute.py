@@ -43,8 +43,8 @@ class Windows:
         self.time = dispatch + lat.FIRST_BLOCK + lat.FREE_TO_WINDOW  # of the next window's first column
         self.opened = False
         # From a window's last cycle: its last column read, to the counters.
-        last_column = g.tile.alpha - g.window
-        self.to_ready = last_column + lat.COLUMN_TO_READY + g.window
+        last_column = 0 if g.linear else g.tile.alpha - g.window
+        self.to_ready = last_column + lat.COLUMN_TO_READY + (g.tile.alpha if g.linear else g.window)
         self.halves = 1 if g.ins.whole_v else 2  # blocks that the V buffer holds
         self.to_free = last_column + lat.COLUMN_TO_FREE
 
@@ -91,6 +91,8 @@ class Windows:
     def _needed(self, block: Block, ty: int) -> list[tuple[int, int, int]]:
         """(cycles after the row's first window, rows that must be there, extra cycles) in the row's first tile."""
         g = self.g
+        if g.linear:
+            return [(0, block.y.inputs, lat.ALL_ROWS)]
         origin = min(block.y.origin, 0) + ty * g.tile.m * g.ins.stride  # first window row, from the buffer's first row
         high = g.ins.stride if g.direct else g.tile.alpha - 1
         result = []

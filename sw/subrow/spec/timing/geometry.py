@@ -7,7 +7,7 @@ from functools import cached_property
 
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
-from subrow.spec.winograd import Tile, TileKind
+from subrow.spec.winograd import TAP_LANES, Tile, TileKind
 from subrow.spec.winograd import tile as tile_of
 
 
@@ -82,6 +82,14 @@ class Geometry:
     def direct(self) -> bool:
         return self.tile.kind is TileKind.DIRECT
 
+    @property
+    def linear(self) -> bool:
+        return self.tile.kind is TileKind.LINEAR
+
+    def _window(self, kernel: int) -> int:
+        """Rows or columns of a window whose instruction says `kernel`."""
+        return kernel if self.direct or self.linear else 3
+
     @cached_property
     def passes(self) -> tuple[Pass, ...]:
         size = self.ins.pass_kgs
@@ -91,14 +99,14 @@ class Geometry:
     def rows(self) -> list[Span]:
         """The block rows."""
         ins = self.ins
-        axis = Axis(ins.conv_h, ins.out_h, ins.in_h, ins.pad_top, ins.kernel_h if self.direct else 3)
+        axis = Axis(ins.conv_h, ins.out_h, ins.in_h, ins.pad_top, self._window(ins.kernel_h))
         return spans_of(axis, self.tile, ins.stride, bool(ins.pool), ins.block_th)
 
     @cached_property
     def columns(self) -> list[Span]:
         """The block columns."""
         ins = self.ins
-        axis = Axis(ins.conv_w, ins.out_w, ins.in_w, ins.pad_left, ins.kernel_w if self.direct else 3)
+        axis = Axis(ins.conv_w, ins.out_w, ins.in_w, ins.pad_left, self._window(ins.kernel_w))
         return spans_of(axis, self.tile, ins.stride, bool(ins.pool), ins.block_tw)
 
     @cached_property
@@ -143,19 +151,21 @@ class Geometry:
     def window(self) -> int:
         """Cycles of the input transform for one window: columns read or groups written, whichever are more.
 
-        Also its row steps: one for each tap group, of a direct layer one for each row.
+        Also its row steps: one for each tap group, of a direct layer one for each row. A linear layer reads the four
+        words of a V word one by one.
         """
-        return max(self.tile.alpha, self.tile.groups)
+        return TAP_LANES if self.linear else max(self.tile.alpha, self.tile.groups)
 
     @cached_property
     def reads(self) -> int:
         """Words that the output transform reads for one tile: the halves of its rows, for F4 also taps 4, 5."""
-        return {TileKind.DIRECT: 2, TileKind.F2: 4, TileKind.F4: 15}[self.tile.kind]
+        return {TileKind.DIRECT: 2, TileKind.F2: 4, TileKind.F4: 15, TileKind.LINEAR: 2}[self.tile.kind]
 
     @cached_property
     def tile_cycles(self) -> int:
         """Cycles of the input transform for one tile."""
-        return self.window * self.ins.in_cb * self.ins.kernel_h * self.ins.kernel_w
+        windows = self.ins.v_words if self.linear else self.ins.in_cb * self.ins.kernel_h * self.ins.kernel_w
+        return self.window * windows
 
     def kbs(self, kg: int) -> int:
         """Channel blocks of output channel group kg."""
