@@ -10,9 +10,22 @@ import pytest
 from rich.console import Console
 
 from subrow.bench import engine_run
-from subrow.bench.engine import BASELINES, BOARDS, ORDER, Case, Run, cases, run_case, sources_key, store, stored
+from subrow.bench.engine import (
+    BASELINES,
+    BOARDS,
+    ORDER,
+    Case,
+    Run,
+    cases,
+    read_run,
+    run_case,
+    sources_key,
+    store,
+    stored,
+)  # fmt: skip
 from subrow.spec import hwconfig
 from subrow.spec.errors import ConfigError
+from subrow.toolenv import REPO_ROOT
 
 CASE = Case("resnet20", "tiny", 2)
 
@@ -22,7 +35,7 @@ def made(case: Case, **changes: object) -> Run:
         "network": case.network, "hw": case.hw, "density": f"{case.eighths}/8", "bits": (8, 8), "ms": 1.5,
         "cycles": 225_000, "origin": "simulated", "estimated_cycles": 224_000, "worst_layer_error": -0.01,
         "beyond": (), "bit_exact": True, "cycles_per_second": 1, "left_out": (), "commit": "c", "command": case.command,
-        "key": sources_key(),
+        "key": sources_key(hwconfig.load(case.hw)),
     }  # fmt: skip
     return Run(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -84,11 +97,19 @@ def test_an_interrupted_bench_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_table_compares_only_what_has_the_same_layers(capsys: pytest.CaptureFixture[str]) -> None:
     case, wide = Case("vgg16", "zcu104", 2), Case("vgg16", "dense16-zcu104", 8)
-    for left_out, speedup in (((), "4.00x"), (("fc",), "(-1 layers)")):
+    for left_out, speedup in (((), "4.00x"), (("fc",), "(simulated, without fc)")):
         rows = [made(case), made(wide, ms=6.0, left_out=left_out)]
-        Console(width=200).print(engine_run.board_table("zcu104", rows))
-        text = capsys.readouterr().out
+        Console(width=250).print(engine_run.board_table("zcu104", rows))
+        text = capsys.readouterr().out + engine_run.markdown(rows)
         assert speedup in text and ("4.00x" in text) == (not left_out) and "simulated" in text
+
+
+def test_the_committed_page_is_that_of_the_committed_document() -> None:
+    results = REPO_ROOT / "docs" / "results"
+    runs = [read_run(r) for r in json.loads((results / "engine.json").read_text())["runs"]]
+    assert (results / "engine.md").read_text() == engine_run.markdown(runs)
+    assert [Case(r.network, r.hw, int(r.density[0])) for r in runs] == cases()
+    assert all(r.bit_exact for r in runs if r.origin == "simulated")
 
 
 def test_targets_name_cases() -> None:

@@ -40,7 +40,7 @@ EIGHTHS = (8, 2)
 """Weights that stay of every eight; 8 is dense."""
 _IMAGES = 2  # for scales and batch-norm statistics; the first one is simulated
 _PRODUCTS_PER_SECOND = 80e6  # of the simulated array, about: decides what is simulated, nothing else
-_SOURCES = ("hw/configs", "hw/gen", "hw/rtl", "sim/chip", "sw/subrow/compress", "sw/subrow/emit", "sw/subrow/passes",
+_SOURCES = ("hw/gen", "hw/rtl", "sim/chip", "sw/subrow/compress", "sw/subrow/emit", "sw/subrow/passes",
             "sw/subrow/spec", "models")  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def _run(
         ms=round(cycles / hw.mhz / 1e3, 4), cycles=cycles, origin=ESTIMATED if simulated is None else SIMULATED,
         estimated_cycles=estimated, worst_layer_error=None if worst is None else round(worst, 5), beyond=beyond,
         bit_exact=exact, cycles_per_second=speed, left_out=left_out, commit=commit(), command=case.command,
-        key=sources_key(),
+        key=sources_key(hw),
     )  # fmt: skip
 
 
@@ -221,10 +221,10 @@ def commit() -> str:
     return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
 
 
-def sources_key() -> str:
-    """Digest of what cycles and outputs depend on: runs of other sources are made again."""
+def sources_key(hw: HwConfig) -> str:
+    """Digest of what cycles and outputs depend on: runs of other sources, or of another HwConfig, are made again."""
     files = (p for d in _SOURCES for p in sorted((REPO_ROOT / d).rglob("*")) if p.is_file() and p.suffix != ".pyc")
-    return source_digest(files)
+    return source_digest(files, hw.digest)
 
 
 def stored(folder: Path, case: Case) -> Run | None:
@@ -233,7 +233,7 @@ def stored(folder: Path, case: Case) -> Run | None:
     if not path.is_file():
         return None
     run = read_run(json.loads(path.read_text(encoding="utf-8")))
-    return run if run.key == sources_key() else None
+    return run if run.key == sources_key(hwconfig.load(case.hw)) else None
 
 
 def store(folder: Path, case: Case, run: Run) -> None:

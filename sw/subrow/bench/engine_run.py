@@ -25,8 +25,9 @@ TARGETS_MS = {
 
 
 def run(cases: Sequence[Case], folder: Path, out: Path, seconds: float, fresh: bool, as_json: bool) -> bool:
-    """Run what no earlier bench of the same sources has in `folder`, write `out`; returns whether the RTL was exact.
+    """Run what no earlier bench of the same sources has in `folder`; write `out`, and its tables beside it as .md.
 
+    Returns whether the simulated RTL equalled the emulator throughout.
     seconds: longest simulation of one case; what would take longer is estimated.
     """
     console = errors()
@@ -38,6 +39,7 @@ def run(cases: Sequence[Case], folder: Path, out: Path, seconds: float, fresh: b
             store(folder, case, found)
         runs.append(found)
         write_atomic(out, (json.dumps(document(runs), indent=2) + "\n").encode())
+        write_atomic(out.with_suffix(".md"), markdown(runs).encode())
     if as_json:
         print_json(document(runs))
     else:
@@ -59,8 +61,31 @@ def document(runs: Sequence[Run]) -> dict[str, Any]:
     return {"host": host(), "tools": tool_versions(), "origin": origin, "runs": [asdict(r) for r in runs]}
 
 
+_LEFT = ("network", "kept", "origin", "RTL = emulator", "left out")
+_RIGHT = ("cycles", "ms", "target ms", "dense16 ms", "speed-up", "worst layer")
+
+
 def board_table(board: str, runs: Sequence[Run]) -> Table:
     """The networks on one board, dense and sparse, against the dense 16-bit baseline and the target."""
+    return table(f"One image on {board}", _LEFT, _RIGHT, _rows(board, runs))
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """The tables of all boards as a page."""
+    about = "Written by `make bench-engine`; [results.md](../results.md) explains it."
+    lines = ["# One image on each engine", "", about]
+    for board in BOARDS:
+        heads = (*_LEFT, *_RIGHT)
+        lines += ["", f"## {board}", "", _line(heads), _line(["---"] * len(_LEFT) + ["--:"] * len(_RIGHT))]
+        lines += [_line(row) for row in _rows(board, runs)]
+    return "\n".join([*lines, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rows(board: str, runs: Sequence[Run]) -> list[tuple[str, ...]]:
     by_case = {(r.network, r.hw, r.density): r for r in runs}
     rows = []
     for network in ORDER:
@@ -69,16 +94,14 @@ def board_table(board: str, runs: Sequence[Run]) -> Table:
             r = by_case.get((network, board, density))
             if r is not None:
                 rows.append(_row(r, wide, TARGETS_MS.get((network, board)) if density == "2/8" else None))
-    left = ("network", "kept", "origin", "RTL =\nemulator", "left out")
-    right = ("cycles", "ms", "target", "dense16\nms", "speed-up", "worst\nlayer")
-    return table(f"One image on {board}", left, right, rows)
+    return rows
 
 
 def _row(r: Run, wide: Run | None, target: float | None) -> tuple[str, ...]:
     equal = {None: "-", True: "equal", False: "NO"}[r.bit_exact]
     comparable = wide is not None and set(wide.left_out) == set(r.left_out)
     return (
-        r.network, r.density, r.origin, equal, f"{len(r.left_out)} layers" if r.left_out else "-", f"{r.cycles:,}",
+        r.network, r.density, r.origin, equal, ", ".join(r.left_out) or "-", f"{r.cycles:,}",
         f"{r.ms:.3f}", "-" if target is None else f"{target:g}", "-" if wide is None else _wide_ms(wide),
         f"{wide.ms / r.ms:.2f}x" if wide is not None and comparable else "-",
         "-" if r.worst_layer_error is None else f"{100 * r.worst_layer_error:+.1f} %",
@@ -86,4 +109,6 @@ def _row(r: Run, wide: Run | None, target: float | None) -> tuple[str, ...]:
 
 
 def _wide_ms(wide: Run) -> str:
-    return f"{wide.ms:.3f}" + (f" (-{len(wide.left_out)} layers)" if wide.left_out else "")
+    """The baseline's time with its origin, and what it leaves out."""
+    without = f", without {', '.join(wide.left_out)}" if wide.left_out else ""
+    return f"{wide.ms:.3f} ({wide.origin}{without})"
