@@ -23,7 +23,8 @@ def test_network(run: Run) -> None:
     layers = done.json["layers"]
     assert all(set(layer) == LAYER for layer in layers)
     assert [(x["tile"], x["density"]) for x in layers] == [("f2", "dense"), ("f2", "2/8"), ("linear", "dense")]
-    assert all(x["cycles"] >= max(x["compute_cycles"], x["memory_cycles"]) for x in layers)
+    assert all(x["cycles"] >= x["compute_cycles"] for x in layers)
+    assert all(x["cycles"] >= x["memory_cycles"] for x in layers[:-1])  # the last one's weights come before it begins
     assert done.json["cycles"] > sum(x["cycles"] for x in layers)
     assert done.json["ms"] == pytest.approx(done.json["cycles"] / 100e3, rel=1e-3)
     assert done.json["fps"] == pytest.approx(1000 / done.json["ms"], rel=1e-3)
