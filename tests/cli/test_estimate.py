@@ -26,8 +26,8 @@ def test_network(run: Run) -> None:
     assert all(x["cycles"] >= x["compute_cycles"] for x in layers)
     assert all(x["cycles"] >= x["memory_cycles"] for x in layers[:-1])  # the last one's weights come before it begins
     assert done.json["cycles"] > sum(x["cycles"] for x in layers)
-    assert done.json["ms"] == pytest.approx(done.json["cycles"] / 100e3, rel=1e-3)
-    assert done.json["fps"] == pytest.approx(1000 / done.json["ms"], rel=1e-3)
+    assert done.json["ms"] == pytest.approx(done.json["cycles"] / 100e3, abs=5e-5)
+    assert done.json["fps"] == pytest.approx(1000 / done.json["ms"], rel=5e-3)
 
 
 def test_density_and_bits_save_cycles_and_bytes(run: Run) -> None:
