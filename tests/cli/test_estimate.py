@@ -22,11 +22,12 @@ def test_network(run: Run) -> None:
     assert set(done.json["origin"].values()) == {"estimated"}
     layers = done.json["layers"]
     assert all(set(layer) == LAYER for layer in layers)
-    assert [(x["tile"], x["density"]) for x in layers] == [("f2", "dense"), ("f2", "2/8"), ("direct", "dense")]
-    assert all(x["cycles"] >= max(x["compute_cycles"], x["memory_cycles"]) for x in layers)
+    assert [(x["tile"], x["density"]) for x in layers] == [("f2", "dense"), ("f2", "2/8"), ("linear", "dense")]
+    assert all(x["cycles"] >= x["compute_cycles"] for x in layers)
+    assert all(x["cycles"] >= x["memory_cycles"] for x in layers[:-1])  # the last one's weights come before it begins
     assert done.json["cycles"] > sum(x["cycles"] for x in layers)
-    assert done.json["ms"] == pytest.approx(done.json["cycles"] / 100e3, rel=1e-3)
-    assert done.json["fps"] == pytest.approx(1000 / done.json["ms"], rel=1e-3)
+    assert done.json["ms"] == pytest.approx(done.json["cycles"] / 100e3, abs=5e-5)
+    assert done.json["fps"] == pytest.approx(1000 / done.json["ms"], rel=5e-3)
 
 
 def test_density_and_bits_save_cycles_and_bytes(run: Run) -> None:
@@ -55,8 +56,8 @@ def test_named_network_as_a_table(run: Run) -> None:
 
 
 def test_layers_that_fit_no_buffer(run: Run, tmp_path: Path) -> None:
-    """The last layer reduces 256 channels: 32 V words for each of its tile groups."""
-    text = (hwconfig.CONFIG_DIR / "tiny.toml").read_text().replace("v_words = 1024", "v_words = 32")
+    """The second layer has windows of 3 x 3 and 16 channels: 18 V words for each of its tile groups."""
+    text = (hwconfig.CONFIG_DIR / "tiny.toml").read_text().replace("v_words = 1024", "v_words = 16")
     (tmp_path / "narrow.toml").write_text(text)
     options = (MODEL, "--shape", "8,8,8", "--tile", "direct", "--hw", tmp_path / "narrow.toml", "--json")
     refused, done = run("estimate", *options), run("estimate", *options, "--partial")

@@ -70,8 +70,8 @@ def test_other_pools_are_no_means(pool: nn.Module) -> None:
     assert not any(passes.is_mean(graph, n) for n in graph)
 
 
-@pytest.mark.parametrize(("side", "count"), [(22, 1), (23, 2)])
+@pytest.mark.parametrize(("side", "count"), [(32, 1), (33, 2)])
 def test_means_are_split_only_where_they_fit_no_buffer(side: int, count: int) -> None:
-    """tiny holds 512 V words: 22 x 22, but not 23 x 23."""
+    """tiny holds 1,024 V words: 32 x 32, but not 33 x 33."""
     graph = capture(nn.Sequential(nn.AdaptiveAvgPool2d(1)), torch.zeros(1, 8, side, side))
     assert sum(n.op == "conv" for n in lowered(graph, hwconfig.load("tiny"))) == count

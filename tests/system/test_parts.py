@@ -28,9 +28,9 @@ HW, BOARD = hwconfig.load("tiny"), hwconfig.load("pynq-z2")
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int], list[str]]] = {
     # network, image, names of its instructions on tiny
     "pool": (lambda: nn.AdaptiveAvgPool2d(1), (100, 7, 7), ["pool[0:56]", "pool[56:100]"]),
-    "large map": (lambda: nn.AdaptiveAvgPool2d(1), (8, 36, 36), ["pool_rows", "pool"]),
+    "large map": (lambda: nn.AdaptiveAvgPool2d(1), (8, 40, 40), ["pool_rows", "pool"]),
     "large map, many channels": (
-        lambda: nn.AvgPool2d(34), (144, 34, 34),
+        lambda: nn.AvgPool2d(40), (144, 40, 40),
         ["pool_rows[0:72]", "pool_rows[72:144]", "pool"],
     ),
     "depthwise": (
@@ -87,9 +87,9 @@ def test_emulator(name: str) -> None:
 
 
 def test_a_window_too_large_for_one_channel_block_is_refused() -> None:
-    model = nn.Sequential(nn.Conv2d(16, 16, 33, padding=16, groups=16)).eval()
-    with pytest.raises(CapacityError, match=r"layer 0\[0:8\]: even one tile .* 1089 V words, limit v_words = 1024"):
-        subrow.compile(model, np.zeros((1, 16, 33, 33), np.float32), HW)
+    model = nn.Sequential(nn.Conv2d(16, 16, 35, padding=17, groups=16)).eval()
+    with pytest.raises(CapacityError, match=r"layer 0\[0:8\]: even one tile .* 1225 V words, limit v_words = 1024"):
+        subrow.compile(model, np.zeros((1, 16, 35, 35), np.float32), HW)
 
 
 @pytest.mark.verilator
