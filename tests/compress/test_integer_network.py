@@ -19,6 +19,7 @@ from subrow.compress.stages import Stage, graph_accuracy, make_trainer, module_a
 from subrow.compress.training import Schedule
 from subrow.ir.graph import Graph
 from subrow.spec import hwconfig
+from subrow.spec.errors import UnsupportedError
 
 HW = hwconfig.load("tiny")
 ARRAYS = ("u", "bias", "mult", "shift", "ev", "em", "res_mult", "res_shift", "act_min", "act_max")
@@ -122,3 +123,13 @@ def test_training_recovers_a_broken_network(tmp_path: Path) -> None:
     trained, _ = teacher.train_integers(broken, HW, stage)
     before, after = (graph_accuracy(g, HW, test) for g in (broken, trained))
     assert module_accuracy(model, test) > 90 and before < 75 and after > before + 15, (before, after)
+
+
+@pytest.mark.parametrize(("layer", "name"), [
+    (nn.LeakyReLU(0.1), "leaky ReLU"), (nn.MaxPool2d(3, 2, 1), "max pool"), (nn.Upsample(scale_factor=2), "upsampling"),
+])  # fmt: skip
+def test_what_it_cannot_compute_is_refused(layer: nn.Module, name: str) -> None:
+    images = torch.rand(4, 3, 8, 8).numpy()
+    graph = quantised(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), layer).eval(), images, HW, calibration=images)
+    with pytest.raises(UnsupportedError, match=f"{name} cannot be trained in integers"):
+        IntegerNetwork(graph, HW)

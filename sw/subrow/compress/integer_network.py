@@ -81,9 +81,9 @@ class IntegerNetwork(nn.Module):
     def __init__(self, graph: Graph, hw: HwConfig, bits: dict[str, int] | None = None) -> None:
         super().__init__()
         self.graph, self.hw = graph, hw
-        bad = next((n for n in graph if n.op in ("concat", "upsample", "avg_pool")), None)
-        if bad is not None:
-            raise UnsupportedError(f"node {bad.name}: {bad.op} cannot be trained in integers; train without it")
+        for node in graph:
+            if (what := _untrainable(node)) is not None:
+                raise UnsupportedError(f"node {node.name}: {what} cannot be trained in integers; train without it")
         layers = {
             layer_key(n.name): IntegerConvolution(n, hw, (bits or {}).get(n.name, hw.u_bits))
             for n in graph
@@ -128,6 +128,15 @@ class IntegerNetwork(nn.Module):
                 scales[node.name] = float(layer.out_scale().detach())
                 changed[node.name] = node.with_attrs(quant=layer.quant_now(scales))
         return self.graph.replace(changed)
+
+
+def _untrainable(node: Node) -> str | None:
+    """What of a node has no integer forward here, or None."""
+    if node.op in ("concat", "upsample", "avg_pool"):
+        return node.op
+    found = {"leaky ReLU": node.attrs.get("act") == "leaky", "max pool": "max_window" in node.attrs,
+             "upsampling": bool(node.attrs.get("upsample"))}  # fmt: skip
+    return next((name for name, there in found.items() if there), None)
 
 
 def _quant(node: Node) -> Quant:
