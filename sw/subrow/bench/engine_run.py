@@ -61,13 +61,14 @@ def document(runs: Sequence[Run]) -> dict[str, Any]:
     return {"host": host(), "tools": tool_versions(), "origin": origin, "runs": [asdict(r) for r in runs]}
 
 
-_LEFT = ("network", "kept", "origin", "RTL = emulator", "left out")
-_RIGHT = ("cycles", "ms", "target ms", "dense16 ms", "speed-up", "worst layer")
+_LEFT = ("network", "kept", "origin", "RTL =\nemulator", "left out")
+_RIGHT = ("cycles", "ms", "target\nms", "dense16\nms", "speed-\nup", "worst\nlayer")
 
 
 def board_table(board: str, runs: Sequence[Run]) -> Table:
     """The networks on one board, dense and sparse, against the dense 16-bit baseline and the target."""
-    return table(f"One image on {board}", _LEFT, _RIGHT, _rows(board, runs))
+    short = [(*row[:4], *row[5:8], *row[9:]) for row in _rows(board, runs)]  # the page has the rest
+    return table(f"One image on {board}", _LEFT[:4], (*_RIGHT[:3], *_RIGHT[4:]), short)
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -82,7 +83,7 @@ def markdown(runs: Sequence[Run]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(c.replace('-' + chr(10), '-').replace(chr(10), ' ') for c in cells)} |"
 
 
 def _rows(board: str, runs: Sequence[Run]) -> list[tuple[str, ...]]:
