@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ from subrow import passes
 from subrow.api import compile
 from subrow.bench.calibrate import FEW, SHORT, TOLERANCE
 from subrow.bench.figures import Say
+from subrow.bench.figures import simulate as run_both
 from subrow.compress.quantise import quantise
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.srbs import Density, prune
-from subrow.devices import open_device
 from subrow.devices.base import RunResult
 from subrow.emit.lower import lower
 from subrow.emit.plan import misfits
@@ -164,23 +163,13 @@ def _estimated(case: Case, hw: HwConfig, say: Say) -> Run:
 def simulate(case: Case, program: Program, image: NDArray[np.float32], guess: Estimate, say: Say) -> Run:
     """One image on the emulator and in the simulated RTL."""
     hw = hwconfig.load(case.hw)
-    say(f"{case.name}: emulator")
-    with open_device("emulator", hw) as emulator:
-        emulator.load(program)
-        expected = emulator.run(image)
-    say(f"{case.name}: simulated RTL, about {guess.cycles:,} cycles")
-    with open_device("verilator", hw) as chip:
-        chip.load(program)
-        start = time.process_time()
-        got = chip.run(image)
-        spent = time.process_time() - start
+    say(f"{case.name}: emulator and simulated RTL, about {guess.cycles:,} cycles")
+    got, exact, speed = run_both(hw, program, image)
     assert got.cycles is not None
     worst, beyond = errors(program, guess, got)
     return _run(
-        case, hw, guess.cycles, simulated=got.cycles[0], worst=worst, beyond=beyond,
-        exact=all(np.array_equal(got.outputs[n], expected.outputs[n]) for n in expected.outputs),
-        speed=round(got.cycles[0] / spent),
-    )  # fmt: skip
+        case, hw, guess.cycles, simulated=got.cycles[0], worst=worst, beyond=beyond, exact=exact, speed=round(speed)
+    )
 
 
 def errors(program: Program, guess: Estimate, got: RunResult) -> tuple[float, tuple[str, ...]]:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from subrow.api import compile
 from subrow.devices import open_device
+from subrow.devices.base import RunResult
 from subrow.ir.graph import Graph, Node, as_float32
 from subrow.passes.choose_tile import TileName
-from subrow.report.measure import LayerRow, layer_rows
+from subrow.report.measure import layer_rows
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import Program
 
@@ -112,7 +113,8 @@ def layer_figures(hw: HwConfig, layers: tuple[tuple[int, int], ...], tiles: tupl
             for s in STEPS:
                 say(f"simulated RTL, {hw.name}, 3x3 {channels} channels {size}x{size}, {tile} {s}/{hw.sub_row}")
                 program = compile(graph, x, hw, None if s == hw.sub_row else (s, hw.sub_row), tile)
-                row, exact, speed = _simulate(hw, program, x)
+                got, exact, speed = simulate(hw, program, x)
+                row = layer_rows(program, got, hw)[-1]
                 dense = dense or row.cycles
                 rows.append(LayerFigures(
                     hw=hw.name, channels=channels, size=size, tile=tile, density=f"{s}/{hw.sub_row}",
@@ -123,8 +125,8 @@ def layer_figures(hw: HwConfig, layers: tuple[tuple[int, int], ...], tiles: tupl
     return rows
 
 
-def _simulate(hw: HwConfig, program: Program, x: NDArray[np.float32]) -> tuple[LayerRow, bool, float]:
-    """(the last layer's counters, whether all outputs equal the emulator's, cycles per second of processor time)."""
+def simulate(hw: HwConfig, program: Program, x: NDArray[np.float32]) -> tuple[RunResult, bool, float]:
+    """(the run in the simulated RTL, whether all outputs equal the emulator's, cycles per second of processor time)."""
     with open_device("emulator", hw) as emulator:
         emulator.load(program)
         expected = emulator.run(x)
@@ -135,4 +137,4 @@ def _simulate(hw: HwConfig, program: Program, x: NDArray[np.float32]) -> tuple[L
         seconds = time.process_time() - start
     assert got.cycles is not None
     exact = all(np.array_equal(got.outputs[n], expected.outputs[n]) for n in expected.outputs)
-    return layer_rows(program, got, hw)[-1], exact, got.cycles[0] / seconds
+    return got, exact, got.cycles[0] / seconds

@@ -161,7 +161,8 @@ class IntegerConvolution(nn.Module):
         self.node, self.hw, self.kind = node, hw, tile_kind(node)
         self.limit, self.first_out = signed_max(bits), _quant(node).out_scale
         q = _quant(node)
-        step = q.mult * np.exp2(-q.shift.astype(np.float64)) * q.out_scale / q.in_scale
+        y_step = q.mult * np.exp2(-q.shift.astype(np.float64))  # of Y, in output steps
+        step = y_step * q.out_scale / q.in_scale
         eu = np.array(q.em, np.int64) - np.array(q.ev, np.int64)
         step, eu = step * 2.0 ** int(eu.min()), eu - eu.min()  # so that e0 of docs/numerics.md comes out as before
         mask = mask_of(node, q.sub_row)
@@ -174,7 +175,6 @@ class IntegerConvolution(nn.Module):
         self.eu, self.ev = (_learned(e, EXPONENT_RATE) for e in (eu, q.ev))
         for exponents in (self.eu, self.ev):
             exponents.requires_grad_(self.kind is not TileKind.DIRECT)
-        y_step = q.mult * np.exp2(-q.shift.astype(np.float64))
         self.bias = _learned(q.bias * y_step, LATENT_RATE)
         if node.attrs["groups"] != 1:  # an average pool stays one
             self.latent.requires_grad_(False)
