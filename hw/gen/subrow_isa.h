@@ -5,8 +5,8 @@
 
 namespace subrow {
 
-constexpr int kIsaVersion = 5;
-constexpr int kInstrBits = 882;
+constexpr int kIsaVersion = 6;
+constexpr int kInstrBits = 883;
 constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
@@ -35,6 +35,7 @@ struct Instr {
   uint32_t max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels
   uint32_t leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
   uint32_t whole_v;  // 1: a block's V has the whole V buffer to itself; 0: half of it, beside the next block's
+  uint32_t whole_a;  // 1: a block's input has the whole activation buffer to itself; 0: half of it
   uint32_t stride;  // input step of a direct layer: 1 or 2
   uint32_t sub_s;  // steps per sub-row, 1..L
   uint32_t layer_id;  // index of the counter record
@@ -97,49 +98,50 @@ inline Instr decode_instr(const uint8_t* bytes) {
   ins.max_window = instr_bits(bytes, 11, 1);
   ins.leaky = instr_bits(bytes, 12, 1);
   ins.whole_v = instr_bits(bytes, 13, 1);
-  ins.stride = instr_bits(bytes, 14, 2);
-  ins.sub_s = instr_bits(bytes, 16, 5);
-  ins.layer_id = instr_bits(bytes, 21, 15);
-  ins.in_offset = instr_bits(bytes, 36, 32);
-  ins.out_offset = instr_bits(bytes, 68, 32);
-  ins.res_offset = instr_bits(bytes, 100, 32);
-  ins.weight_offset = instr_bits(bytes, 132, 32);
-  ins.in_h = instr_bits(bytes, 164, 12);
-  ins.in_w = instr_bits(bytes, 176, 12);
-  ins.in_cb = instr_bits(bytes, 188, 12);
-  ins.conv_h = instr_bits(bytes, 200, 12);
-  ins.conv_w = instr_bits(bytes, 212, 12);
-  ins.out_h = instr_bits(bytes, 224, 12);
-  ins.out_w = instr_bits(bytes, 236, 12);
-  ins.out_cb = instr_bits(bytes, 248, 12);
-  ins.kgs = instr_bits(bytes, 260, 12);
-  ins.pass_kgs = instr_bits(bytes, 272, 12);
-  ins.kernel_h = instr_bits(bytes, 284, 6);
-  ins.kernel_w = instr_bits(bytes, 290, 6);
-  ins.pad_top = instr_bits(bytes, 296, 6);
-  ins.pad_left = instr_bits(bytes, 302, 6);
-  ins.in_row_words = instr_bits(bytes, 308, 24);
-  ins.in_row_bytes = instr_bits(bytes, 332, 24);
-  ins.out_row_bytes = instr_bits(bytes, 356, 24);
-  ins.res_row_bytes = instr_bits(bytes, 380, 24);
-  ins.v_words = instr_bits(bytes, 404, 16);
-  ins.red_words = instr_bits(bytes, 420, 16);
-  ins.v_kstep = instr_bits(bytes, 436, 16);
-  ins.chunk_words = instr_bits(bytes, 452, 16);
-  ins.block_th = instr_bits(bytes, 468, 10);
-  ins.block_tw = instr_bits(bytes, 478, 10);
-  ins.blocks_y = instr_bits(bytes, 488, 10);
-  ins.blocks_x = instr_bits(bytes, 498, 10);
+  ins.whole_a = instr_bits(bytes, 14, 1);
+  ins.stride = instr_bits(bytes, 15, 2);
+  ins.sub_s = instr_bits(bytes, 17, 5);
+  ins.layer_id = instr_bits(bytes, 22, 15);
+  ins.in_offset = instr_bits(bytes, 37, 32);
+  ins.out_offset = instr_bits(bytes, 69, 32);
+  ins.res_offset = instr_bits(bytes, 101, 32);
+  ins.weight_offset = instr_bits(bytes, 133, 32);
+  ins.in_h = instr_bits(bytes, 165, 12);
+  ins.in_w = instr_bits(bytes, 177, 12);
+  ins.in_cb = instr_bits(bytes, 189, 12);
+  ins.conv_h = instr_bits(bytes, 201, 12);
+  ins.conv_w = instr_bits(bytes, 213, 12);
+  ins.out_h = instr_bits(bytes, 225, 12);
+  ins.out_w = instr_bits(bytes, 237, 12);
+  ins.out_cb = instr_bits(bytes, 249, 12);
+  ins.kgs = instr_bits(bytes, 261, 12);
+  ins.pass_kgs = instr_bits(bytes, 273, 12);
+  ins.kernel_h = instr_bits(bytes, 285, 6);
+  ins.kernel_w = instr_bits(bytes, 291, 6);
+  ins.pad_top = instr_bits(bytes, 297, 6);
+  ins.pad_left = instr_bits(bytes, 303, 6);
+  ins.in_row_words = instr_bits(bytes, 309, 24);
+  ins.in_row_bytes = instr_bits(bytes, 333, 24);
+  ins.out_row_bytes = instr_bits(bytes, 357, 24);
+  ins.res_row_bytes = instr_bits(bytes, 381, 24);
+  ins.v_words = instr_bits(bytes, 405, 16);
+  ins.red_words = instr_bits(bytes, 421, 16);
+  ins.v_kstep = instr_bits(bytes, 437, 16);
+  ins.chunk_words = instr_bits(bytes, 453, 16);
+  ins.block_th = instr_bits(bytes, 469, 10);
+  ins.block_tw = instr_bits(bytes, 479, 10);
+  ins.blocks_y = instr_bits(bytes, 489, 10);
+  ins.blocks_x = instr_bits(bytes, 499, 10);
   for (int i = 0; i < 4; ++i)
-    ins.q_count[i] = instr_bits(bytes, 508 + i * 12, 12);
-  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 556, 8) << 24) >> 24;
-  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 564, 8) << 24) >> 24;
-  ins.res_mult = instr_bits(bytes, 572, 16);
-  ins.res_shift = instr_bits(bytes, 588, 6);
+    ins.q_count[i] = instr_bits(bytes, 509 + i * 12, 12);
+  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 557, 8) << 24) >> 24;
+  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 565, 8) << 24) >> 24;
+  ins.res_mult = instr_bits(bytes, 573, 16);
+  ins.res_shift = instr_bits(bytes, 589, 6);
   for (int i = 0; i < 36; ++i)
-    ins.ev[i] = instr_bits(bytes, 594 + i * 4, 4);
+    ins.ev[i] = instr_bits(bytes, 595 + i * 4, 4);
   for (int i = 0; i < 36; ++i)
-    ins.em[i] = instr_bits(bytes, 738 + i * 4, 4);
+    ins.em[i] = instr_bits(bytes, 739 + i * 4, 4);
   return ins;
 }
 

@@ -2,8 +2,8 @@
 
 package subrow_pkg;
 
-  localparam int unsigned IsaVersion = 5;
-  localparam int unsigned InstrBits = 882;
+  localparam int unsigned IsaVersion = 6;
+  localparam int unsigned InstrBits = 883;
   localparam int unsigned InstrBytes = 128;
   localparam int unsigned MaxTaps = 36;
   localparam int unsigned RecordWords = 8;
@@ -54,6 +54,7 @@ package subrow_pkg;
     logic [14:0] layer_id;  // index of the counter record
     logic [4:0] sub_s;  // steps per sub-row, 1..L
     logic [1:0] stride;  // input step of a direct layer: 1 or 2
+    logic [0:0] whole_a;  // 1: a block's input has the whole activation buffer to itself; 0: half of it
     logic [0:0] whole_v;  // 1: a block's V has the whole V buffer to itself; 0: half of it, beside the next block's
     logic [0:0] leaky;  // 1: sums below 0 take the channel's second multiplier, before the residual is added
     logic [0:0] max_window;  // 1: a direct layer reduces over the maximum of each window, not over its pixels

@@ -9,7 +9,8 @@ namespace subrow {
 using ActBuffer = ActWord[kRamBanks][kActWords];
 
 inline int abuf_address(const Instr& ins, const Block& b, int ly, int cb, int lx) {
-  return (b.index & 1) * (kActWords / 2) + ((ly / kRamBanks) * static_cast<int>(ins.in_cb) + cb) * b.ncols + lx;
+  const int half = ins.whole_a ? 0 : (b.index & 1) * (kActWords / 2);
+  return half + ((ly / kRamBanks) * static_cast<int>(ins.in_cb) + cb) * b.ncols + lx;
 }
 
 // act: the arena. Returns the words read.

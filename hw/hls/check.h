@@ -182,8 +182,9 @@ inline Extent extent_of(const Instr& ins, int blocks, SpanOf span_of) {
   return e;
 }
 
-// V words that a block may fill.
+// V words, and activation words of a bank, that a block may fill.
 inline uint64_t v_room(const Instr& ins) { return ins.whole_v ? kVWords : kVWords / 2; }
+inline uint64_t act_room(const Instr& ins) { return ins.whole_a ? kActWords : kActWords / 2; }
 
 inline CheckCode check_q_counts(const Instr& ins) {
   const int ys = ins.blocks_y, xs = ins.blocks_x;
@@ -207,7 +208,7 @@ inline CheckCode check_blocks(const Instr& ins) {
   if (q != kOk) return q;
   const Extent y = extent_of(ins, ins.blocks_y, row_span), x = extent_of(ins, ins.blocks_x, column_span);
   if (y.n_min < 1 || x.n_min < 1) return kBlockOutside;
-  if (product(ceil_div(y.n_max, kRamBanks), ins.in_cb, x.n_max) > kActWords / 2) return kActOverflow;
+  if (product(ceil_div(y.n_max, kRamBanks), ins.in_cb, x.n_max) > act_room(ins)) return kActOverflow;
   if (ins.residual && product(y.conv_max, x.conv_max, kBlocksOut) > kOutWords / 2) return kOutOverflow;
   if (product(y.out_max, x.out_max, kBlocksOut) > kOutWords / 2) return kOutOverflow;
   return kOk;

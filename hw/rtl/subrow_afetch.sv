@@ -1,7 +1,7 @@
 // Fetches the input blocks of a layer into the activation buffer.
 //
 // Contract: one layer per command; `cmd_ready_o` is high when idle. Block b is asked for as soon as b - act_free_i < 2,
-//   row after row without waiting for data, so that the memory's latency is paid once per layer; a block as wide as
+//   with `whole_a` (a block has the whole buffer) < 1, row after row without waiting for data, so that the memory's latency is paid once per layer; a block as wide as
 //   the tensor asks for a whole row of all channel blocks at once. `rd_ready_o` is always high while a block is open:
 //   one activation word per cycle, in the order y, cb, x. `a_*` writes one word into one of 8 banks (one-hot).
 //   `rows_o` counts input rows that are completely in the buffer since the command, modulo 2^16; it moves one cycle
@@ -100,7 +100,7 @@ module subrow_afetch #(
   // verilator lint_on PINCONNECTEMPTY
 
   assign credit_used = block_q - act_free_i;
-  assign credit = credit_used < 16'd2 && desc_ready;
+  assign credit = credit_used < (cmd_q.whole_a ? 16'd1 : 16'd2) && desc_ready;
   assign ask = state_q == StAsk && (!req_valid_q || req_ready_i);
   assign row_done = whole_q || cb_q + 12'd1 == cmd_q.in_cb;
   assign bl_next = ask && row_done && row_q + 12'd1 == nrows;
@@ -168,7 +168,7 @@ module subrow_afetch #(
   logic [11:0] d_nrows, d_ncols, wx_q, wcb_q, wy_q;
   logic half_q, take, x_end, row_end, block_end;
   logic [7:0] bank_q, a_we_q;
-  logic [AddrBits-2:0] addr_q, group_q;  // within the half; group_q: first word of the group of 8 rows
+  logic [AddrBits-1:0] addr_q, group_q;  // within the half, or the whole; group_q: first word of the group of 8 rows
   logic [AddrBits-1:0] a_waddr_q;
   logic [8*SubRow-1:0] a_wdata_q;
   logic [15:0] rows_q;
@@ -232,7 +232,7 @@ module subrow_afetch #(
         end
       end
     end
-    a_waddr_q <= {half_q, addr_q};
+    a_waddr_q <= {cmd_q.whole_a ? addr_q[AddrBits-1] : half_q, addr_q[AddrBits-2:0]};
     a_wdata_q <= rd_data_i;
   end
 

@@ -113,7 +113,7 @@ module subrow_itrans
   /* verilator lint_on PINCONNECTEMPTY */
 
   logic direct, linear, f2, wide_step;  // direct: linear too; wide_step: rows and columns of a window are two apart
-  logic maximum, whole;  // whole: blocks take turns in the whole V buffer
+  logic maximum, whole, whole_a;  // whole, whole_a: blocks take turns in the whole V buffer, activation buffer
   logic [2:0] cols_last;
   logic [3:0] pace_last, step_last;  // cycles of a window, row steps
   logic [4:0] tile_step;
@@ -123,6 +123,7 @@ module subrow_itrans
   assign wide_step   = direct && cmd_q.stride == 2'd2;
   assign maximum     = cmd_q.max_window[0];
   assign whole       = cmd_q.whole_v[0];
+  assign whole_a     = cmd_q.whole_a[0];
   assign cols_last   = f2 || linear ? 3'd3 : direct ? 3'd1 : 3'd5;
   assign pace_last   = f2 || linear ? 4'd3 : direct ? 4'd1 : 4'd8;
   assign step_last   = direct ? 4'd1 : f2 ? 4'd3 : 4'd8;
@@ -242,7 +243,7 @@ module subrow_itrans
   logic signed [15:0] ly1_q;
   logic in_cols_q, half1_q, half2_q;
   logic [15:0] offset_q, product_q, act_free_q;
-  logic [AAddrBits-2:0] addr0_q, addr1_q;  // of banks from row 0's on, of those below it
+  logic [AAddrBits-1:0] addr0_q, addr1_q;  // of banks from row 0's on, of those below it
   logic [5:0] mask2_q, mask3_q;
 
   always_ff @(posedge clk_i) begin
@@ -266,8 +267,8 @@ module subrow_itrans
     half1_q   <= blk_half;
     bank_q[1] <= ly0[2:0];
 
-    addr0_q   <= (AAddrBits - 1)'(product_q + offset_q);
-    addr1_q   <= (AAddrBits - 1)'(product_q + offset_q + cb_row_q);
+    addr0_q   <= AAddrBits'(product_q + offset_q);
+    addr1_q   <= AAddrBits'(product_q + offset_q + cb_row_q);
     half2_q   <= half1_q;
     bank_q[2] <= bank_q[1];
     mask3_q   <= mask2_q;
@@ -298,7 +299,9 @@ module subrow_itrans
   logic [7:0] below;  // banks below row 0's: their row of the window is one bank height further down
   assign below = ~(8'hff << bank_q[2]);
   for (genvar b = 0; b < 8; b++) begin : g_bank
-    assign a_raddr_o[b] = {half2_q, below[b] ? addr1_q : addr0_q};
+    logic [AAddrBits-1:0] addr;
+    assign addr = below[b] ? addr1_q : addr0_q;
+    assign a_raddr_o[b] = {whole_a ? addr[AAddrBits-1] : half2_q, addr[AAddrBits-2:0]};
   end
 
   // ---- writer: one row of the window or the kept taps of two rows per step, one tap group each ------------------------

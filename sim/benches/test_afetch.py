@@ -26,7 +26,8 @@ async def afetch(dut, pattern: str):
             words = golden.afetch(instr, arena, b)
             for ly in range(b.nrows):
                 for cb in range(instr.in_cb):
-                    at = b.half * hw.act_words // 2 + (ly // 8 * instr.in_cb + cb) * b.ncols
+                    half = 0 if instr.whole_a else b.half * hw.act_words // 2
+                    at = half + (ly // 8 * instr.in_cb + cb) * b.ncols
                     writes += [(1 << ly % 8, at + x, words.pop((ly % 8, at + x))) for x in range(b.ncols)]
                 ends.append(len(writes))
             assert not words, f"HLS writes more than the loop nest has: {words}"
@@ -35,7 +36,7 @@ async def afetch(dut, pattern: str):
 
     def layers(golden: Golden, rand: random.Random) -> Iterator[Instruction]:
         d = directed(golden.hw)
-        names = ("f4", "f2_pool", "f2_passes", "f4_rows", "direct_7x7_s2", "direct_1x1", "linear")
+        names = ("f4", "f2_pool", "f2_passes", "f4_rows", "direct_7x7_s2", "direct_1x1", "linear", "whole_a", "f2_whole_a")
         return with_random(golden, rand, [d[n] for n in names])
 
     await follow(dut, pattern, "a", "rows_o", "act_free_i", "in_offset", expected, layers)

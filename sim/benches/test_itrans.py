@@ -72,7 +72,8 @@ class Neighbours:
 
     def drive(self) -> None:
         if self.active:
-            while self.rows_done < len(self.rows) and self.rows[self.rows_done][0] - self.act_free < 2:
+            held = 2 - self.case.instr.whole_a  # blocks that the activation buffer holds
+            while self.rows_done < len(self.rows) and self.rows[self.rows_done][0] - self.act_free < held:
                 if not self.more_rows():
                     break
                 self._fill(*self.rows[self.rows_done])
@@ -89,9 +90,10 @@ class Neighbours:
 
     def _fill(self, i: int, r: int) -> None:
         b: Block = self.case.blocks[i]
-        half, in_cb = b.half * self.hw.act_words // 2, self.case.instr.in_cb
+        whole, in_cb, size = self.case.instr.whole_a, self.case.instr.in_cb, self.hw.act_words // 2
+        half, size = (0, 2 * size) if whole else (b.half * size, size)
         if r == 0:
-            for key in [k for k in self.memory if half <= k[1] < half + self.hw.act_words // 2]:
+            for key in [k for k in self.memory if half <= k[1] < half + size]:
                 del self.memory[key]
         first = half + r // 8 * in_cb * b.ncols
         words = pack_rows(self.case.abufs[i][r % 8, first : first + in_cb * b.ncols], 8)

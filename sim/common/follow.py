@@ -26,11 +26,13 @@ class Follower:
     def __init__(self, sim: Sim, ram: str, counter: str, free: str, give_back: Callable[[], bool]) -> None:
         self.sim, self.counter, self.free_port, self.give_back = sim, counter, free, give_back
         self.ports = tuple(f"{ram}_{name}_o" for name in ("we", "waddr", "wdata"))
-        self.load([], [], [])
+        self.load([], [], [], 2)
 
-    def load(self, writes: list[tuple[int, int, int]], ends: list[int], frees: list[int]) -> None:
-        """ends: numbers of writes after which the counter moves; frees: after how many writes a half is complete."""
-        self.writes, self.ends, self.frees = writes, ends, frees
+    def load(self, writes: list[tuple[int, int, int]], ends: list[int], frees: list[int], halves: int) -> None:
+        """ends: numbers of writes after which the counter moves; frees: after how many writes a half is complete;
+        halves: 2, or 1 where each takes the whole buffer.
+        """
+        self.writes, self.ends, self.frees, self.halves = writes, ends, frees, halves
         self.done = self.count = self.free = 0
         self.idle = True
 
@@ -48,7 +50,7 @@ class Follower:
             return
         assert self.done < len(self.writes), "more words than the block has"
         half = sum(1 for f in self.frees if f <= self.done)
-        assert half - self.free < 2, f"half {half} written while only {self.free} are free"
+        assert half - self.free < self.halves, f"half {half} written while only {self.free} are free"
         write = tuple(self.sim.get(port) for port in self.ports)
         want = self.writes[self.done]
         assert write == want, f"write {self.done} differs from HLS: {write}, want {want}"
@@ -79,7 +81,7 @@ async def follow(dut: Any, pattern: str, ram: str, counter: str, free: str, offs
         start = sim.cycle
         follower.idle = True
         await sim.command(instr)
-        follower.load(writes, ends, frees)
+        follower.load(writes, ends, frees, 1 if ram == "a" and instr.whole_a else 2)
         follower.idle = False
         await sim.until(lambda: sim.get("cmd_ready_o") and follower.done == len(follower.writes),
                         60 * len(writes) + 9000, f"layer {instr}")

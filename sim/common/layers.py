@@ -180,6 +180,9 @@ def directed(hw: HwConfig) -> dict[str, Instruction]:
         "whole_v": layer(hw, 4, 8, 32 * L, 8 * Pk, tile_kind=D, kernel=(3, 3), grouped=True, block=(1, 2), sub_s=1,
                          whole_v=1),
         "f4_whole_v": layer(hw, 13, 10, L + 1, Pk + 1, block=(2, 2), sub_s=1, whole_v=1, resident=1),
+        "whole_a": layer(hw, 14, 9, hw.act_words * 3 // 4 // 9 * L, Pk, tile_kind=D, stride=2, block=(2, 3), sub_s=1,
+                         whole_a=1),
+        "f2_whole_a": layer(hw, 11, 9, 2 * L, Pk, tile_kind=F2, block=(2, 3), residual=1, resident=1, whole_a=1),
         "linear": layer(hw, 1, 1, 12 * L, 2 * Pk + 1, tile_kind=D, sub_s=4 if L > 4 else 3),
         "lanes_1x1": layer(hw, 1, 1, 12 * L, 2 * Pk + 1, tile_kind=LINEAR, sub_s=3),
         "lanes_map": layer(hw, 5, 3, 3 * L - 1, Pk + 1, tile_kind=LINEAR, kernel=(5, 3), pad=0, sub_s=1, whole_v=1),
@@ -212,6 +215,7 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
             implicit_index=implicit, layer_id=rand.randrange(1 << 15), ev=[rand.randint(0, 7) for _ in range(36)],
             em=[rand.randint(0, 4) for _ in range(36)], max_window=int(kind == D and rand.random() < 0.4),
             upsample=int(not pool and rand.random() < 0.2), whole_v=int(rand.random() < 0.3),
+            whole_a=int(rand.random() < 0.3),
         )
         if kind == LINEAR:
             chosen.update(ev=chosen["ev"][:1] * 4, em=chosen["em"][:1] * 4)

@@ -6,6 +6,7 @@ from subrow import passes
 from subrow.compress.srbs import Density, prunable
 from subrow.emit.legal import check
 from subrow.emit.plan import Planned, choose_tiles, misfits, plan
+from subrow.emit.stem import rearranged
 from subrow.ir.graph import Graph
 from subrow.ir.verify import verify
 from subrow.passes.choose_tile import TileName, choose_tile
@@ -64,4 +65,4 @@ def plan_network(
         raise CapacityError(f"{next(iter(out.values()))}{more}")
     graph = with_tiles(graph, tile, hw, density, linear)
     fused = passes.run(graph, passes.AFTER_COMPRESSION)
-    return plan(fused, hw, densities, out), out
+    return plan(rearranged(fused, hw, {*densities, *out}), hw, densities, out), out

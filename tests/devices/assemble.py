@@ -44,6 +44,7 @@ class Shape:
     kernel: tuple[int, int] = (1, 1)
     max_window: bool = False  # the maximum of the window, in place of a sum over it
     whole_v: bool = False
+    whole_a: bool = False
     pad: int = 0  # all sides
     block: tuple[int, int] | None = None  # tiles; None = one block
     grouped: bool = False  # each kg reduces over its own channels
@@ -202,7 +203,7 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
         "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "resident": int(shape.resident),
         "residual": int(shape.residual), "pool": int(shape.pool),
         "upsample": int(shape.upsample), "stride": shape.stride, "sub_s": shape.sub_s,
-        "max_window": int(shape.max_window), "whole_v": int(shape.whole_v), "leaky": int(shape.leaky),
+        "max_window": int(shape.max_window), "whole_v": int(shape.whole_v), "whole_a": int(shape.whole_a), "leaky": int(shape.leaky),
         "in_cb": in_cb, "out_cb": out_cb, "kgs": kgs,
         "pass_kgs": min(shape.pass_kgs, kgs) if shape.resident else kgs,
         "kernel_h": shape.kernel[0], "kernel_w": shape.kernel[1],

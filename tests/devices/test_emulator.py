@@ -56,6 +56,8 @@ SHAPES = {
     "direct-up-residual": Shape(tile=0, channels=16, outputs=16, h=5, w=6, sub_s=3, upsample=True, residual=True),
     "whole-v": Shape(tile=0, channels=480, outputs=16, h=5, w=6, kernel=(3, 3), stride=2, pad=1, sub_s=1, whole_v=True,
                      block=(1, 2), resident=False),
+    "whole-a": Shape(tile=0, channels=680, outputs=16, h=14, w=9, stride=2, sub_s=1, whole_a=True, block=(2, 3),
+                     residual=True),
     "lanes": Shape(tile=3, channels=61, outputs=21, h=1, w=1, sub_s=3),
     "lanes-map-leaky": Shape(tile=3, channels=20, outputs=40, h=5, w=3, kernel=(5, 3), sub_s=2, ev=(0, 2), em=(0, 3),
                              leaky=True, residual=True, whole_v=True),
@@ -103,7 +105,8 @@ def test_random_geometry(tile: int, hw_name: str, request: pytest.FixtureRequest
         kernel = (1, 1) if tile else tuple(int(k) for k in rng.integers(1, 4, 2))
         pad = int(rng.integers(0, 2)) if tile else int(rng.integers(0, min(kernel)))
         h, w = (int(n) for n in rng.integers(5, 15, 2))
-        flag = {n: bool(rng.integers(2)) for n in ("implicit", "resident", "residual", "pool", "relu", "whole_v")}
+        names = ("implicit", "resident", "residual", "pool", "relu", "whole_v", "whole_a")
+        flag = {n: bool(rng.integers(2)) for n in names}
         flag["max_window"] = tile == 0 and seed % 2 == 1
         shape = Shape(tile=tile, channels=int(rng.integers(1, 20)), outputs=int(rng.integers(1, 28)), h=h, w=w,
                       sub_s=int(rng.integers(1, 9)), kernel=kernel, pad=pad,
@@ -119,7 +122,8 @@ def test_random_linear_layers(hw_name: str) -> None:
     hw, rng = HW[hw_name], np.random.default_rng(3)
     for seed in range(25):
         h, w, pad = int(rng.integers(1, 6)), int(rng.integers(1, 6)), int(rng.integers(0, 2))
-        flag = {n: bool(rng.integers(2)) for n in ("implicit", "residual", "relu", "leaky", "upsample", "whole_v")}
+        names = ("implicit", "residual", "relu", "leaky", "upsample", "whole_v", "whole_a")
+        flag = {n: bool(rng.integers(2)) for n in names}
         shape = Shape(tile=3, channels=int(rng.integers(1, 40)), outputs=int(rng.integers(1, 40)), h=h, w=w,
                       kernel=(h + 2 * pad, w + 2 * pad), pad=pad, sub_s=int(rng.integers(1, hw.sub_row + 1)),
                       ev=(0, 4), em=(0, 3), **flag)
@@ -327,7 +331,7 @@ def pointer(array: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("name", ("f2-residual", "f4-pool-residual", "direct-3x3-stride2", "f4-sparse-blocks",
-                                  "lanes-map-leaky", "whole-v"))
+                                  "lanes-map-leaky", "whole-v", "whole-a"))
 @pytest.mark.parametrize("hw_name", ("tiny", "pynq-z2"))
 def test_unit_functions_together_are_the_engine(hw_name: str, name: str) -> None:
     """The functions that the RTL benches compare with, chained in the order of the loop nest, give the same arena."""

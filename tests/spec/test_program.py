@@ -64,9 +64,9 @@ def test_truncation_is_refused(saved: bytes, data: st.DataObject) -> None:
 
 
 def test_wrong_version_digest_and_hardware(saved: bytes) -> None:
-    for old, new in ((b": 1", b": 9"), (b": 1", b": 1.0"), (b": 1", b": true")):
+    for old, new in ((b": 2", b": 9"), (b": 2", b": 2.0"), (b": 2", b": true")):
         document = document_of(sample()) | {"format_version": json.loads(new[2:])}
-        with pytest.raises(ProgramError, match="this Subrow reads 1 / 5: compile the network again"):
+        with pytest.raises(ProgramError, match="this Subrow reads 2 / 6: compile the network again"):
             load_bytes(signed(document, sample()))
         assert old in saved
     digest = sample().digest().encode()
@@ -131,6 +131,7 @@ BAD_VALUES: list[tuple[tuple[Any, ...], str, tuple[Any, ...]]] = [
     (("inputs", 0, "shape"), r"inputs\[0\]\.shape = ", ([1, 2], [1, 2, 3, 4], 3, None, {}, "abc")),
     *((("outputs", 0, "shape", i), r"outputs\[0\]\.shape = ", NOT_COUNT) for i in range(3)),
     (("inputs", 0, "row_bytes"), r"inputs\[0\]\.row_bytes = ", (-1, 1.0, True, None, "0", [0], 1 << 33)),
+    (("inputs", 0, "space_to_depth"), r"inputs\[0\]\.space_to_depth = ", (*NOT_COUNT, 3)),
     (("inputs", 0, "offset"), r"inputs\[0\]\.offset = ", (-1, 1.0, True, None, "0", [0], 1 << 33)),
     (("layers", 1), r"layers\[1\] = ", (None, [], "ab", 3)),
     (("layers", 2, "name"), r"layers\[2\]\.name = ", NOT_TEXT),
@@ -193,6 +194,10 @@ CONTRADICTIONS: dict[str, tuple[Change, str]] = {
     "one layer more": (twice("layers"), "4 layer names for 3 instructions"),
     "input twice": (twice("inputs"), "input x appears 2 times"),
     "output twice": (twice("outputs"), "output y appears 2 times"),
+    "input in squares": (set_at("inputs", 0, "space_to_depth", 2), r"input x is 6 x 3 x 3 words"),
+    "output in squares": (set_at("outputs", 0, "space_to_depth", 2), "output y: space_to_depth = 2, must be 1"),
+    "window over another image": (
+        set_at("layers", 2, "details", "image_window", [4, 5, 5]), r"details.image_window = \[4, 5, 5\].*window of 3 x 3"),
     "input moved": (set_at("inputs", 0, "offset", 8), r"input x is .*bytes 8\.\."),
     "input elsewhere": (set_at("inputs", 0, "offset", 4096), "arena has"),
     "input on the other": (lambda d: d["inputs"][1].update(offset=0), "inputs x .* and r1 .* overlap"),
@@ -204,7 +209,8 @@ CONTRADICTIONS: dict[str, tuple[Change, str]] = {
     "input of another block": (set_at("inputs", 0, "shape", 0, 8), "input x is 1 x 6 x 6 words"),
     "input that nobody reads": (
         lambda d: d["inputs"].append(
-            {"name": "z", "shape": [8, 1, 1], "scale": 1.0, "row_bytes": 0, "offset": d["arena_bytes"]})
+            {"name": "z", "shape": [8, 1, 1], "scale": 1.0, "row_bytes": 0, "offset": d["arena_bytes"],
+             "space_to_depth": 1})
         or d.update(arena_bytes=d["arena_bytes"] + 8), "no layer reads input z"),
     "input missing": (lambda d: d["inputs"].pop(), "that nothing has written before"),
     "output moved": (set_at("outputs", 0, "offset", 8), r"output y is .*no layer leaves"),

@@ -35,6 +35,8 @@ SHAPES = {
     "up": Shape(tile=1, channels=16, outputs=16, h=7, w=9, pad=1, sub_s=2, upsample=True, block=(2, 3)),
     "whole-v": Shape(tile=0, channels=480, outputs=16, h=5, w=6, kernel=(3, 3), stride=2, pad=1, sub_s=1, whole_v=True,
                      block=(1, 2), resident=False),
+    "whole-a": Shape(tile=0, channels=680, outputs=16, h=14, w=9, stride=2, sub_s=1, whole_a=True, block=(2, 3),
+                     residual=True),
     "lanes": Shape(tile=3, channels=100, outputs=20, h=1, w=1, sub_s=2),
     "lanes-map": Shape(tile=3, channels=24, outputs=10, h=7, w=7, kernel=(7, 7), sub_s=2, leaky=True, residual=True),
     "lanes-dense": Shape(tile=3, channels=64, outputs=33, h=3, w=2, kernel=(3, 2), sub_s=8, implicit=True, ev=(0, 2),

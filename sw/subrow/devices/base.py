@@ -221,7 +221,7 @@ class Device(ABC):
             )
 
     def quantised_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Int8Array]:
-        """int8 [N, C, H, W] by input name, all with the same N >= 1.
+        """int8 [N, *stored] by input name, all with the same N >= 1: images as the Program has them in memory.
 
         Gives one SaturationWarning for each loaded Program when more than SATURATION_LIMIT of an input is clamped.
         """
@@ -241,4 +241,4 @@ class Device(ABC):
             for item in found:
                 warnings.warn(str(item), SaturationWarning, stacklevel=3)
             self._told = self._program if found else self._told
-        return result
+        return {i.name: i.arranged(result[i.name]) for i in infos}

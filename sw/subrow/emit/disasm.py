@@ -20,7 +20,8 @@ def disassemble(program: Program) -> str:
     for kind, tensors in (("input", program.inputs), ("output", program.outputs)):
         for t in tensors:
             rows = f", {t.row_bytes} bytes from row to row" if t.row_bytes else ""
-            lines.append(f"{kind} {t.name} {'x'.join(map(str, t.shape))} scale {t.scale:.6g} at {t.offset:#x}{rows}")
+            shape = "x".join(map(str, t.shape)) + (f" as {'x'.join(map(str, t.stored))}" if t.stored != t.shape else "")
+            lines.append(f"{kind} {t.name} {shape} scale {t.scale:.6g} at {t.offset:#x}{rows}")
     for number, (info, code) in enumerate(zip(program.layers, program.decoded(), strict=True)):
         s, sub_row = info.density
         lines.append("")
@@ -100,7 +101,7 @@ def _tensors(program: Program, layers: list[dict[str, Any]]) -> list[dict[str, A
     sub_row = program.layers[0].density[1]
 
     def given(t: TensorInfo) -> dict[str, Any]:
-        rows = t.shape[1]
-        return {"name": t.name, **_place(t.offset, rows, tensor_bytes(t.shape, sub_row) // rows, t.row_bytes)}
+        rows = t.stored[1]
+        return {"name": t.name, **_place(t.offset, rows, tensor_bytes(t.stored, sub_row) // rows, t.row_bytes)}
 
     return [*map(given, program.inputs), *({"name": i["name"], **i["output"]} for i in layers)]

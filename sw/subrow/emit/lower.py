@@ -12,6 +12,7 @@ from subrow.emit.arena import Slot, allocate
 from subrow.emit.legal import check
 from subrow.emit.pack import density_of, pack_layer
 from subrow.emit.plan import layer, shape_of
+from subrow.emit.stem import SQUARE, rearranged
 from subrow.ir.graph import Graph, Node, pads, pair, window
 from subrow.ir.shapes import window_shape
 from subrow.ir.weights import Quant, tile_kind
@@ -35,6 +36,8 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
     for node in graph:
         if node.op == "conv" and "quant" not in node.attrs:
             raise UnsupportedError(f"node {node.name} ({node.op}) is not quantised; run quantise first")
+    images = {n.name: _shape3(n) for n in graph.inputs}
+    graph = rearranged(graph, hw)
     slots, arena = allocate(graph, hw.sub_row)
     emitted = list(_instructions(graph, hw, slots))
     base = -(-len(emitted) * isa.INSTRUCTION_BYTES // PAGE) * PAGE
@@ -43,7 +46,7 @@ def lower(graph: Graph, hw: HwConfig) -> Program:
     return Program(
         name=graph.name, hw_name=hw.name, hw_digest=hw.digest,
         instructions=np.stack([np.frombuffer(i.encode(), np.uint8) for i in placed]), weights=image, arena_bytes=arena,
-        inputs=tuple(_input(graph, n, slots) for n in graph.inputs),
+        inputs=tuple(_input(graph, n, images[n.name], slots) for n in graph.inputs),
         outputs=tuple(_output(graph, n, slots, hw.sub_row) for n in graph.outputs),
         layers=tuple(e.info for e in emitted),
     )  # fmt: skip
@@ -77,9 +80,11 @@ def _shape3(node: Node) -> tuple[int, int, int]:
     return c, h, w
 
 
-def _input(graph: Graph, node: Node, slots: Mapping[str, Slot]) -> TensorInfo:
+def _input(graph: Graph, node: Node, image: tuple[int, int, int], slots: Mapping[str, Slot]) -> TensorInfo:
+    """An input whose images have this shape."""
     reader = next(n for n in graph.consumers(node.name) if n.op == "conv")
-    return TensorInfo(node.name, _shape3(node), _scale_of(reader, node.name), slots[node.name].offset)
+    scale, square = _scale_of(reader, node.name), 1 if node.shape == image else SQUARE
+    return TensorInfo(node.name, image, scale, slots[node.name].offset, space_to_depth=square)
 
 
 def _scale_of(reader: Node, name: str) -> float:
@@ -124,6 +129,7 @@ def _info(graph: Graph, whole: Node, node: Node, i: isa.Instruction, size: int, 
     """Description of an instruction with so many weight bytes that computes `node`, a part of `whole` or all of it."""
     k, c, kh, kw = node.params["weight"].shape
     groups, (_, in_h, in_w) = node.attrs["groups"], graph.node(node.inputs[0]).shape
+    channels = c * groups
     stride = pair(node.attrs["stride"])
     full = window_shape((in_h, in_w), window(node), stride, pads(node))
     channelwise = groups > 1 and (k, c) == (groups, 1)
@@ -131,12 +137,14 @@ def _info(graph: Graph, whole: Node, node: Node, i: isa.Instruction, size: int, 
     details = {
         "kernel": list(window(node)), "max_window": bool(i.max_window), "stride": stride[0], "pool": bool(i.pool),
         "relu": node.attrs.get("act") in ("relu", "relu6"), "leaky": bool(i.leaky), "upsample": bool(i.upsample),
-        "residual": bool(i.residual), "groups": groups, "input": [c * groups, in_h, in_w],
+        "residual": bool(i.residual), "groups": groups, "input": [channels, in_h, in_w],
         "output": list(node.shape), "weight_bytes": size, "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip
+    if "image_window" in node.attrs:
+        c, kh, kw = details["image_window"] = list(node.attrs["image_window"])
     return LayerInfo(
         name=node.name, kind=kind, tile=TILES[i.tile],
         density=(hw.sub_row if i.implicit_index else i.sub_s, hw.sub_row),
-        macs=int(full[0] * full[1] * k * c * kh * kw), in_channels=c * groups, out_channels=k,
+        macs=int(full[0] * full[1] * k * c * kh * kw), in_channels=channels, out_channels=k,
         details=details if node is whole else details | {"part_of": whole.name},
     )  # fmt: skip

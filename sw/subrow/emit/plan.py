@@ -115,7 +115,7 @@ def geometry(graph: Graph, node: Node, p: LayerShape, hw: HwConfig) -> Geometry:
         name=node.name, tile=t, in_h=in_h, in_w=in_w, in_cb=in_cb, conv_h=conv_h, conv_w=conv_w,
         out_h=out_h, out_w=out_w, kernel=kernel, stride=stride, pad_top=top, pad_left=left, pool=pool,
         upsample=bool(node.attrs.get("upsample")), max_window="max_window" in node.attrs, residual=residual,
-        v_words=p.v_words, whole_v=2 * t.groups * p.v_words > hw.v_words, steps=p.red_words * p.sub_s,
+        v_words=p.v_words, steps=p.red_words * p.sub_s,
         kgs=p.kgs, pass_kgs=p.kgs, chunk_bytes=p.chunk_bytes, chunk_words=p.chunk_words, resident=False,
     )  # fmt: skip
 
@@ -189,7 +189,8 @@ def _fields(g: Geometry, blocks: Blocks, p: LayerShape, out_cb: int, hw: HwConfi
     return {
         "opcode": isa.OPCODE_LAYER, "tile": int(g.tile.kind), "implicit_index": int(p.implicit_index),
         "resident": int(resident), "residual": int(g.residual), "pool": int(g.pool),
-        "upsample": int(g.upsample), "max_window": int(g.max_window), "whole_v": int(g.whole_v),
+        "upsample": int(g.upsample), "max_window": int(g.max_window), "whole_v": int(blocks.whole_v),
+        "whole_a": int(blocks.whole_a),
         "stride": g.stride, "sub_s": p.sub_s,
         "layer_id": place.index, "in_offset": place.input, "out_offset": place.output, "res_offset": place.residual,
         "weight_offset": 0, "in_h": g.in_h, "in_w": g.in_w, "in_cb": g.in_cb, "conv_h": g.conv_h,
@@ -231,7 +232,7 @@ def layer(
     if len(sizes) > 1:
         sizes = _cheapest(graph, node, sizes, hw)
     found = [_chained(graph, parts(node, n, hw.sub_row), hw, density, slots, before, index) for n in sizes]
-    return found[0] if len(found) == 1 else min(found, key=lambda f: _cycles_of([i for _, i in f], hw, before))
+    return found[0] if len(found) == 1 else min(found, key=lambda f: cycles_behind([i for _, i in f], hw, before))
 
 
 def _cheapest(graph: Graph, node: Node, sizes: list[int], hw: HwConfig) -> list[int]:
@@ -268,14 +269,14 @@ def _chained(
     return result
 
 
-def _cycles_of(instructions: list[isa.Instruction], hw: HwConfig, before: isa.Instruction | None) -> float:
+def cycles_behind(instructions: list[isa.Instruction], hw: HwConfig, before: isa.Instruction | None) -> float:
     """Estimated cycles of some instructions, each behind the one before it."""
     chain = [_context(before), *(_context(i) for i in instructions)]
-    return sum(_cycles_behind(first, then, hw) for first, then in pairwise(chain))
+    return sum(_one_behind(first, then, hw) for first, then in pairwise(chain))
 
 
 @lru_cache(maxsize=4096)
-def _cycles_behind(before: bytes, then: bytes, hw: HwConfig) -> float:
+def _one_behind(before: bytes, then: bytes, hw: HwConfig) -> float:
     """Estimated cycles of an instruction behind another; both as `_context` writes them."""
     ins = isa.decode(then)
     cycles = quick_cycles(ins, hw, head_start(isa.decode(before), ins, hw) if before else 0)
@@ -346,7 +347,7 @@ def _chain(
             except CapacityError:
                 continue
             behind = [ins for _, ins in planned]
-            found.append((_cycles_of(behind, hw, before), name, behind))
+            found.append((cycles_behind(behind, hw, before), name, behind))
         complete &= bool(found)
         if found:
             _, name, behind = min(found, key=lambda f: f[0])

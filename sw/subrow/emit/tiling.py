@@ -20,7 +20,7 @@ class Geometry:
     """What tiling needs to know of a layer and one of its loop orders; sizes in pixels, words as in the instruction.
 
     resident: the weights of pass_kgs output channel groups stay while all blocks stream by, pass after pass; otherwise
-    each block fetches all weights again. whole_v: a block's V has the whole V buffer to itself.
+    each block fetches all weights again.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Geometry:
     max_window: bool
     residual: bool
     v_words: int
-    whole_v: bool
     steps: int  # array steps of one tile group, tap group and output channel group
     kgs: int
     pass_kgs: int
@@ -57,13 +56,18 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The chosen cut: tiles of a block, number of blocks, tile groups of the four kinds of block."""
+    """The chosen cut: tiles of a block, number of blocks, tile groups of the four kinds of block.
+
+    whole_v, whole_a: a block has all of the V buffer, or of the activation buffer, because half of it is too small.
+    """
 
     th: int
     tw: int
     ny: int
     nx: int
     q_count: tuple[int, int, int, int]
+    whole_v: bool
+    whole_a: bool
 
 
 def loop_orders(g: Geometry, hw: HwConfig, grouped: bool) -> list[Geometry]:
@@ -131,7 +135,9 @@ def _candidates(g: Geometry, hw: HwConfig) -> Iterator[tuple[float, Geometry, Bl
             if min(min(s.inputs, s.out) for s in xs) < 1 or _excess(g, hw, ys, xs) is not None:
                 continue
             q = tuple(-(-y.tiles * x.tiles // hw.tiles) for y in (ys[0], ys[-1]) for x in (xs[0], xs[-1]))
-            yield _cost(g, hw, ys, xs), g, Blocks(th, tw, len(ys), len(xs), (q[0], q[1], q[2], q[3]))
+            whole_v, whole_a = 2 * _v_words(g, hw, ys, xs) > hw.v_words, 2 * _act_words(g, ys, xs) > hw.act_words
+            blocks = Blocks(th, tw, len(ys), len(xs), (q[0], q[1], q[2], q[3]), whole_v, whole_a)
+            yield _cost(g, hw, ys, xs, blocks), g, blocks
 
 
 def _sizes(tiles: int) -> list[int]:
@@ -147,40 +153,49 @@ def _spans(g: Geometry, size: int, axis: int) -> list[Span]:
     return spans_of(cut, g.tile, g.stride, g.pool, size)
 
 
+def _v_words(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span]) -> int:
+    """V words of the largest block in each bank of the V buffer."""
+    tiles = max(s.tiles for s in ys) * max(s.tiles for s in xs)
+    return g.tile.groups * g.v_words * -(-tiles // hw.tiles)
+
+
+def _act_words(g: Geometry, ys: list[Span], xs: list[Span]) -> int:
+    """Activation words of the largest block in each of the eight banks."""
+    return -(-max(s.inputs for s in ys) // 8) * g.in_cb * max(s.inputs for s in xs)
+
+
 def _excess(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span]) -> str | None:
     """Which limit the largest block breaks, or None."""
-    y_tiles, x_tiles = max(s.tiles for s in ys), max(s.tiles for s in xs)
-    q = -(-y_tiles * x_tiles // hw.tiles)
-    v = g.tile.groups * g.v_words * q
-    if v > (hw.v_words if g.whole_v else hw.v_words // 2):
+    v, a = _v_words(g, hw, ys, xs), _act_words(g, ys, xs)
+    if v > hw.v_words:
         return f"{v} V words, limit v_words = {hw.v_words}; use a smaller tile or raise v_words"
-    a = -(-max(s.inputs for s in ys) // 8) * g.in_cb * max(s.inputs for s in xs)
-    if 2 * a > hw.act_words:
-        return f"{a} activation words per bank, limit act_words / 2 = {hw.act_words // 2}; raise act_words"
+    if a > hw.act_words:
+        return f"{a} activation words per bank, limit act_words = {hw.act_words}; raise act_words"
     kinds = ["conv", "out"] if g.residual else ["out"]
     pixels = max(max(getattr(s, k) for s in ys) * max(getattr(s, k) for s in xs) for k in kinds)
     words = pixels * hw.channel_blocks
     if 2 * words > hw.out_words:
         return f"{words} output words, limit out_words / 2 = {hw.out_words // 2}; raise out_words"
+    q = v // (g.tile.groups * g.v_words)
     if max(len(ys), len(xs)) > 1023 or q > 4095:
         return f"{len(ys)} x {len(xs)} blocks of {q} tile groups, limits 1023 and 4095; use a smaller map"
     return None
 
 
-def _cost(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span]) -> float:
+def _cost(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span], blocks: Blocks) -> float:
     """Estimated cycles: the slowest unit of each block, plus what no other work hides at the layer's two ends."""
     ends = _first_group(g, hw, xs[0]) + ys[-1].out * xs[-1].out * hw.channel_blocks + 3 * hw.latency_cycles
     passes, rest = divmod(g.kgs, g.pass_kgs)
-    cost = passes * _pass_cost(g, hw, ys, xs, g.pass_kgs) + (_pass_cost(g, hw, ys, xs, rest) if rest else 0)
+    cost = sum(n * _pass_cost(g, hw, (ys, xs), kgs, blocks) for n, kgs in ((passes, g.pass_kgs), (1, rest)) if kgs)
     return ends + max(cost, _bytes(g, hw, ys, xs) / hw.bytes_per_cycle)
 
 
-def _pass_cost(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span], kgs: int) -> float:
+def _pass_cost(g: Geometry, hw: HwConfig, spans: tuple[list[Span], list[Span]], kgs: int, blocks: Blocks) -> float:
     """Cycles of all blocks for kgs output channel groups."""
     cost = 0.0
-    for y, ny in _kinds(ys):
-        for x, nx in _kinds(xs):
-            cost += ny * nx * (max(_unit_cycles(g, hw, y, x, kgs)) + _BLOCK_OVERHEAD)
+    for y, ny in _kinds(spans[0]):
+        for x, nx in _kinds(spans[1]):
+            cost += ny * nx * (max(_unit_cycles(g, hw, y, x, kgs, blocks)) + _BLOCK_OVERHEAD)
     if not g.resident:
         return cost
     weights = kgs * _chunk_cycles(g, hw)
@@ -217,18 +232,23 @@ def _window_cycles(g: Geometry) -> int:
     return g.in_cb * windows * max(g.tile.alpha, g.tile.groups)
 
 
-def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int) -> tuple[float, ...]:
-    """Cycles of each unit in one block: array, weights, reads, transform, output transform, writes."""
+def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int, blocks: Blocks) -> tuple[float, ...]:
+    """Cycles of each unit in one block: array, weights, reads, transform, output transform, writes.
+
+    Where a block has a whole buffer, what fills it waits for what empties it, but for the first part of the block.
+    """
     tiles, outputs = y.tiles * x.tiles, kgs * hw.channel_blocks
     drain = hw.tiles * hw.channel_blocks
     # Shortest time of a row's segment: open bursts hide the latency, and DRAM moves whole bursts.
     segment = max(hw.latency_cycles / _OPEN_BURSTS + 1, _DRAM_BURST / hw.act_word_bytes)
     grow = 2 if g.upsample else 1
-    array, transform = -(-tiles // hw.tiles) * g.tile.groups * max(g.steps, drain) * kgs, tiles * _window_cycles(g)
+    q = -(-tiles // hw.tiles)
+    array, transform = q * g.tile.groups * max(g.steps, drain) * kgs, tiles * _window_cycles(g)
+    reads = y.inputs * max(x.inputs, segment) * g.in_cb
     return (
-        array + transform if g.whole_v else array,
+        max(array + transform / q, transform + array / (q * kgs)) if blocks.whole_v else array,
         0.0 if g.resident else kgs * _chunk_cycles(g, hw),
-        y.inputs * max(x.inputs, segment) * g.in_cb,
+        max(reads + transform / y.tiles, transform + reads / y.tiles) if blocks.whole_a else reads,
         transform,
         tiles * outputs * max(g.tile.groups, g.tile.m**2),
         (grow * y.out * max(grow * x.out, segment) + _BLOCK_OVERHEAD) * outputs,

@@ -21,7 +21,7 @@ _PARAMS = {
 }  # fmt: skip
 _ATTRS = {
     "conv": {"stride", "pad", "groups", "act", "slope", "pool", "upsample", "max_window", "tile", "density", "linear",
-             "quant"},
+             "image_window", "quant"},
     "batch_norm": {"eps"}, "leaky_relu": {"slope"}, "max_pool": {"kernel", "stride", "pad"},
     "avg_pool": {"kernel", "stride", "pad", "count_include_pad"}, "upsample": {"factor"},
 }  # fmt: skip

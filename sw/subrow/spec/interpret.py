@@ -116,7 +116,7 @@ class Interpreter:
         """The output of every layer for one image [C, H, W] by input name: [out_cb * L, out_h, out_w], in order."""
         arena = np.zeros(self.program.arena_bytes, np.int8)
         for info in self.program.inputs:
-            self._write(arena, info.offset, inputs[info.name], 0)
+            self._write(arena, info.offset, _arranged(inputs[info.name], info.space_to_depth), 0)
         for ins, w in zip(self.instructions, self.weights, strict=True):
             x = self._read(arena, ins.in_offset, (ins.in_cb, ins.in_h, ins.in_w), ins.in_row_bytes)
             residual = None
@@ -145,6 +145,18 @@ class Interpreter:
         words = full.reshape(blocks, lanes, h, w).transpose(2, 0, 3, 1)
         used = blocks * w * lanes
         _rows(arena, offset, h, used, row_bytes or used)[:] = words.reshape(h, used)
+
+
+def _arranged(x: NDArray[np.int8], n: int) -> NDArray[np.int8]:
+    """An image [C, H, W] as docs/program-format.md has it in memory: channel (c * n + dy) * n + dx has the pixels
+    (n * y + dy, n * x + dx) of channel c.
+    """
+    c, h, w = x.shape
+    result = np.zeros((c * n * n, -(-h // n), -(-w // n)), np.int8)
+    for dy, dx in np.ndindex(n, n):
+        part = x[:, dy::n, dx::n]
+        result[dy * n + dx :: n * n, : part.shape[1], : part.shape[2]] = part
+    return result
 
 
 def _rows(arena: NDArray[np.int8], offset: int, h: int, used: int, row_bytes: int) -> NDArray[np.int8]:

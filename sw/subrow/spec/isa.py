@@ -12,7 +12,7 @@ from typing import Any
 
 from subrow.spec.errors import ProgramError
 
-ISA_VERSION = 5
+ISA_VERSION = 6
 INSTRUCTION_BYTES = 128
 MAX_TAPS = 36
 OPCODE_LAYER = 1
@@ -50,6 +50,7 @@ FIELDS: tuple[Field, ...] = (
     F("max_window", 1, "1: a direct layer reduces over the maximum of each window, not over its pixels"),
     F("leaky", 1, "1: sums below 0 take the channel's second multiplier, before the residual is added"),
     F("whole_v", 1, "1: a block's V has the whole V buffer to itself; 0: half of it, beside the next block's"),
+    F("whole_a", 1, "1: a block's input has the whole activation buffer to itself; 0: half of it"),
     F("stride", 2, "input step of a direct layer: 1 or 2"),
     F("sub_s", 5, "steps per sub-row, 1..L"),
     F("layer_id", 15, "index of the counter record"),

@@ -24,6 +24,7 @@ KINDS = ("conv", "linear", "channelwise")
 TILES = ("direct", "f2", "f4", "linear")
 """Names of the instruction's values of `tile`, in their order."""
 
+MAX_SQUARE = 2  # pixels of a side of what space_to_depth takes together: a layer's largest stride
 MAX_ARENA = (1 << 33) - 1  # offsets have 32 bits, and the last tensor lies behind one
 _MAX_SIZE = 1 << 16  # of anything that an instruction's field of at most 12 bits counts in blocks of at most 16
 _MAX_COUNT = 1 << 62
@@ -36,6 +37,8 @@ class TensorInfo:
     """A network input or output in the arena: shape (C, H, W), real value = scale * integer, byte offset.
 
     row_bytes: from one row to the next where the tensor is a slice of a wider one's channels; 0: no gaps.
+    space_to_depth: an input's squares of n x n pixels lie in memory as n * n * C channels of one pixel, in the order
+    (C, row, column); 1: as they are.
     """
 
     name: str
@@ -43,6 +46,23 @@ class TensorInfo:
     scale: float
     offset: int
     row_bytes: int = 0
+    space_to_depth: int = 1
+
+    @property
+    def stored(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of the tensor in memory."""
+        (c, h, w), n = self.shape, self.space_to_depth
+        return c * n * n, -(-h // n), -(-w // n)
+
+    def arranged(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        """[..., *stored] from images [..., *shape]; pixels beyond the last row or column are 0."""
+        (c, h, w), n = self.stored, self.space_to_depth
+        if n == 1:
+            return x
+        lead, rows, columns = x.shape[:-2], n * h - x.shape[-2], n * w - x.shape[-1]
+        full = np.pad(x, [*((0, 0) for _ in lead), (0, rows), (0, columns)])
+        squares = full.reshape(*lead, h, n, w, n)
+        return np.moveaxis(squares, (-3, -1), (-4, -3)).reshape(*lead[:-1], c, h, w)
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,7 @@ def check_tensor(info: TensorInfo) -> None:
     _scale(info.scale, f"{at}: scale")
     _integer(info.offset, f"{at}: offset", 0, MAX_ARENA)
     _integer(info.row_bytes, f"{at}: row_bytes", 0, MAX_ARENA)
+    _integer(info.space_to_depth, f"{at}: space_to_depth", 1, MAX_SQUARE)
 
 
 _PROGRAM = (
@@ -172,7 +193,8 @@ def _tensor(value: object, at: str) -> TensorInfo:
     offset = _integer(item["offset"], f"{at}.offset", 0, MAX_ARENA)
     row_bytes = _integer(item["row_bytes"], f"{at}.row_bytes", 0, MAX_ARENA)
     scale = _scale(item["scale"], f"{at}.scale")
-    return TensorInfo(_text(item["name"], f"{at}.name"), (c, h, w), scale, offset, row_bytes)
+    square = _integer(item["space_to_depth"], f"{at}.space_to_depth", 1, MAX_SQUARE)
+    return TensorInfo(_text(item["name"], f"{at}.name"), (c, h, w), scale, offset, row_bytes, square)
 
 
 def _layer(value: object, at: str) -> LayerInfo:
@@ -197,7 +219,7 @@ def _flag(value: object, at: str) -> None:
 
 _FLAGS = ("pool", "relu", "residual")
 _COUNTS = ("stride", "groups", "weight_bytes")
-_LISTS = {"kernel": 2, "blocks": 2, "input": 3, "output": 3}
+_LISTS = {"kernel": 2, "blocks": 2, "input": 3, "output": 3, "image_window": 3}
 
 
 def _details(value: object, at: str) -> dict[str, Any]:

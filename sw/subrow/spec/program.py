@@ -29,7 +29,7 @@ from subrow.spec.program_check import PAGE, check_structure
 
 __all__ = ["FORMAT_VERSION", "PAGE", "LayerInfo", "Program", "TensorInfo", "load", "write_atomic"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ class Region:
 
 def region_of(info: TensorInfo, sub_row: int) -> Region:
     """Where a network input or output lies."""
-    c, h, w = info.shape
-    used = tensor_bytes(info.shape, sub_row) // h
+    c, h, w = info.stored
+    used = tensor_bytes(info.stored, sub_row) // h
     if 0 < info.row_bytes < used or info.row_bytes % sub_row:
         raise ProgramError(
             f"tensor {info.name}: row_bytes = {info.row_bytes}, must be 0 or a multiple of {sub_row} from {used} on"
@@ -94,6 +94,10 @@ def check_tensors(program: Program, sub_row: int) -> None:
             check_tensor(t)
             if what == "input" and t.row_bytes:
                 raise ProgramError(f"Program {program.name}: input {t.name}: row_bytes = {t.row_bytes}, must be 0")
+            if what == "output" and t.space_to_depth != 1:
+                raise ProgramError(
+                    f"Program {program.name}: output {t.name}: space_to_depth = {t.space_to_depth}, must be 1"
+                )
             place = region_of(t, sub_row)
             if place.high > program.arena_bytes:
                 raise ProgramError(
@@ -202,16 +206,30 @@ def _items(value: object) -> Sequence[object]:
 def _check_macs(ins: Instruction, info: LayerInfo) -> None:
     """MACs of the dense direct convolution; a pooled layer may leave out its last row or column.
 
-    The maximum of a window is one input channel's pixel, whatever the window's size.
+    The maximum of a window is one input channel's pixel, whatever the window's size. Where 2 x 2 pixels of an image lie
+    as channels of one, the MACs are those of the window over the image.
     """
     groups = info.details.get("groups", 1)
     if groups < 1 or info.in_channels % groups or info.out_channels % groups:
         raise _differs(info, "details.groups", groups, f"{info.in_channels} to {info.out_channels} channels")
     kernel = (1, 1) if ins.max_window else _kernel(ins)
     window = kernel[0] * kernel[1] * info.in_channels // groups * info.out_channels
+    if "image_window" in info.details:
+        window = _image_window(ins, info) * info.out_channels
     sizes = [{n, n + 1} if ins.pool else {n} for n in (ins.conv_h, ins.conv_w)]
     if info.macs not in {window * h * w for h in sizes[0] for w in sizes[1]}:
         raise _differs(info, "macs", info.macs, f"{ins.conv_h} x {ins.conv_w} outputs of {window} MACs")
+
+
+def _image_window(ins: Instruction, info: LayerInfo) -> int:
+    """Inputs of one output of a layer over an image of which 2 x 2 pixels lie as channels of one."""
+    c, *kernel = info.details["image_window"]
+    sizes = zip(kernel, _kernel(ins), strict=True)
+    fits = all(size in (2 * n - 2, 2 * n - 1, 2 * n) and size > 0 for size, n in sizes)
+    if 4 * c != info.in_channels or not fits or ins.stride != 1 or ins.max_window:
+        covers = f"{info.in_channels} channels and a window of {ins.kernel_h} x {ins.kernel_w}"
+        raise _differs(info, "details.image_window", info.details["image_window"], covers)
+    return int(c * kernel[0] * kernel[1])
 
 
 class _Walk:

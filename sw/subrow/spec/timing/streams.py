@@ -39,16 +39,17 @@ class ActivationFetch:
         self.row = 0  # seek position
         self.asked = dispatch + lat.FIRST_BLOCK  # earliest credit of the next block
         self.pause = 0.0
+        self.halves = 1 if g.ins.whole_a else 2  # blocks that the activation buffer holds
 
     def advance(self) -> bool:
         """Ask for every block whose half is known to become free; whether any was."""
         moved = False
         while self.index < self.total:
             credit = self.asked
-            if self.index >= 2:
-                if len(self.c.act_free) < self.index - 1:
+            if self.index >= self.halves:
+                if len(self.c.act_free) <= self.index - self.halves:
                     return moved
-                credit = max(credit, self.c.act_free[self.index - 2])
+                credit = max(credit, self.c.act_free[self.index - self.halves])
             self._ask(credit)
             moved = True
         return moved
