@@ -90,8 +90,9 @@ async def follow(dut: Any, pattern: str, ram: str, counter: str, free: str, offs
         assert follower.count == len(ends) and not reader.beats, "not everything was counted or read"
         if stalls.none:
             # The latency once, a word per cycle, and the way to the first request of a block, if the next one waits
-            # for a half: never more than 2 blocks are ahead.
-            limit = len(writes) + (LATENCY + 12) * (1 + len(frees) // 2) + sum(r == 1 for _, r in reader.requests) + 20
+            # for a half: never more than 2 blocks are ahead, nor 1 where each takes the whole buffer.
+            turns = 1 + len(frees) // follower.halves
+            limit = len(writes) + (LATENCY + 12) * turns + sum(r == 1 for _, r in reader.requests) + 20
             assert sim.cycle - start <= limit, f"{sim.cycle - start} cycles for {len(writes)} words, {instr}"
         reader.requests.clear()
 
