@@ -36,7 +36,8 @@ async def afetch(dut, pattern: str):
 
     def layers(golden: Golden, rand: random.Random) -> Iterator[Instruction]:
         d = directed(golden.hw)
-        names = ("f4", "f2_pool", "f2_passes", "f4_rows", "direct_7x7_s2", "direct_1x1", "linear", "whole_a", "f2_whole_a")
+        names = ("f4", "f2_pool", "f2_passes", "f4_rows", "direct_7x7_s2", "direct_1x1", "linear", "whole_a",
+                 "f2_whole_a")  # fmt: skip
         return with_random(golden, rand, [d[n] for n in names])
 
     await follow(dut, pattern, "a", "rows_o", "act_free_i", "in_offset", expected, layers)

@@ -235,6 +235,11 @@ def test_buffers_that_overflow() -> None:
         for text, shape in cases.items():
             with pytest.raises(DeviceError, match=text):
                 emulator.load(program_of(hw, [make_layer(hw, shape)]))
+        for flag, text in (("whole_a", "activation buffer"), ("whole_v", "V buffer")):
+            shape = SHAPES[flag.replace("_", "-")]
+            emulator.load(program_of(hw, [make_layer(hw, shape)]))
+            with pytest.raises(DeviceError, match=text):
+                emulator.load(change(program_of(hw, [make_layer(hw, shape)]), 0, **{flag: 0}))
 
 
 def test_random_corruption_never_crashes() -> None:

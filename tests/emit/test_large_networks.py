@@ -55,6 +55,17 @@ def test_the_strided_layer_of_resnet50() -> None:
     assert (ins.tile, ins.whole_v, ins.v_words) == (TileKind.DIRECT, 1, 576)
 
 
+def test_small_deep_maps_take_a_whole_buffer() -> None:
+    """The last stage of a ResNet: a map is one block, whose inputs are read once; a strided layer needs half as many
+    blocks, hence half as many unfilled tile groups.
+    """
+    ins = planned(nn.Conv2d(512, 512, 3, 1, 1), (512, 7, 7))
+    assert (ins.blocks_y, ins.blocks_x, ins.resident, ins.whole_v) == (1, 1, 0, 1)
+    ins = planned(nn.Conv2d(1024, 256, 1, 2), (1024, 14, 14))
+    assert (ins.block_th, ins.block_tw, ins.blocks_y, ins.blocks_x, ins.whole_a) == (2, 2, 2, 2, 1)
+    assert BOARD.act_words // 2 < 7 * 128
+
+
 @pytest.mark.parametrize(("channels", "kind"), [(8, "DIRECT"), (9, "DIRECT"), (256, "LINEAR"), (272, "LINEAR")])
 def test_few_words_leave_no_lane_empty(channels: int, kind: str) -> None:
     """One word, or two, of a reduction would leave lanes with weights that are zeros; 34 words lack only two."""

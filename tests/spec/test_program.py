@@ -197,7 +197,7 @@ CONTRADICTIONS: dict[str, tuple[Change, str]] = {
     "input in squares": (set_at("inputs", 0, "space_to_depth", 2), r"input x is 6 x 3 x 3 words"),
     "output in squares": (set_at("outputs", 0, "space_to_depth", 2), "output y: space_to_depth = 2, must be 1"),
     "window over another image": (
-        set_at("layers", 2, "details", "image_window", [4, 5, 5]), r"details.image_window = \[4, 5, 5\].*window of 3 x 3"),
+        set_at("layers", 2, "details", "image_window", [4, 5, 5]), r"image_window = \[4, 5, 5\].*window of 3 x 3"),
     "input moved": (set_at("inputs", 0, "offset", 8), r"input x is .*bytes 8\.\."),
     "input elsewhere": (set_at("inputs", 0, "offset", 4096), "arena has"),
     "input on the other": (lambda d: d["inputs"][1].update(offset=0), "inputs x .* and r1 .* overlap"),
