@@ -75,18 +75,20 @@ class EdgeDetector:
 
 def centred(images: Images) -> Images:
     """Images in [0, 1] as the network takes them: each channel without its mean."""
-    return images - (np.array(MEAN, np.float32) / 255)[:, None, None]
+    centred: Images = images - (np.array(MEAN, np.float32) / np.float32(255))[:, None, None]
+    return centred
 
 
-def load() -> EdgeDetector:
+def load(blocks: Sequence[tuple[int, int]] = BLOCKS) -> EdgeDetector:
     """The trained network. Raises ModelError when its weights cannot be fetched."""
-    model = SideOutputs()
+    model = SideOutputs(blocks)
     with h5py.File(io.BytesIO(SOURCE.read()), "r") as file, torch.no_grad():
         for i, (block, side) in enumerate(zip(model.blocks, model.sides, strict=True)):
-            for j, conv in enumerate(m for m in block if isinstance(m, nn.Conv2d)):
+            convs = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+            for j, conv in enumerate(convs):
                 _fill(conv, file, f"block{i + 1}/layers/conv2d{f'_{j}' if j else ''}")
             _fill(side, file, f"dsn{i + 1}")
-        first = model.blocks[0][0]
+        first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
         first.weight.copy_(first.weight.flip(1) * 255)  # trained on blue, green, red from 0 to 255
         weights, bias = (np.asarray(file[f"fuse/vars/{i}"]) for i in (0, 1))
     return EdgeDetector(model.eval().requires_grad_(False), weights.reshape(-1), float(bias[0]))
