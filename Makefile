@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-.PHONY: help setup demo test bench bench-engine programs lint gen gen-check sim clean
+.PHONY: help setup demo test bench bench-engine bench-compression programs lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -37,6 +37,10 @@ programs: setup  ## Programs of the trained networks, in build/programs
 
 bench-engine: setup  ## whole networks on the boards' engines, simulated; docs/results/engine.json
 	$(PY) scripts/bench_engine.py $(ARGS)
+
+bench-compression: setup  ## accuracy after compression, beside other tools; DATA=<CIFAR-10>
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-peers.txt
+	$(PY) scripts/bench_compression.py --data "$(DATA)" $(ARGS)
 
 sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)

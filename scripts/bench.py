@@ -1,7 +1,8 @@
 """Measures and prints the figures: `make bench`. Exit codes as those of the `subrow` command.
 
 Parts: emulator (images/s of the demo network), layers (cycles of 3x3 layers in the simulated RTL, and its speed),
-area (of `tiny`, estimated by Yosys), demosaic (photographs by a trained network). Written to build/bench.
+area (of `tiny`, estimated by Yosys), and networks that others trained: demosaic and edges (photographs), resnet8
+(accuracy; with --data only). Written to build/bench.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from subrow.spec.errors import MissingTool, SubrowError  # noqa: E402
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of bench.json and the pages")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, comma separated: {','.join(PARTS)}")
+    parser.add_argument("--only", help=f"parts, comma separated: {','.join(PARTS)}")
+    parser.add_argument("--data", type=Path, help="CIFAR-10, .npz or folder, for the part resnet8")
     parser.add_argument("--json", action="store_true", help="print bench.json instead of tables")
     args = parser.parse_args()
+    parts = tuple(p for p in PARTS if p != "resnet8" or args.data) if args.only is None else args.only.split(",")
+    if "resnet8" not in parts:
+        print("resnet8 is left out" + ("" if args.data else ": it needs --data PATH"), file=sys.stderr)
     try:
-        exact = run(args.out, tuple(args.only.split(",")), args.json)
+        exact = run(args.out, parts, args.json, args.data)
     except (SubrowError, ModelError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 3 if isinstance(error, MissingTool) else 2

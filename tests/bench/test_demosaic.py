@@ -12,7 +12,6 @@ import torch
 
 from subrow.api import compile
 from subrow.bench import demosaic as bench
-from subrow.bench.page import render, worst_square
 from subrow.devices import open_device
 from subrow.spec import hwconfig
 from subrow.spec.errors import InputError
@@ -86,7 +85,7 @@ def test_page_holds_every_picture() -> None:
     row = bench.TrunkRow(case, 1000, 10**9, 1.0, 2.0, 10**6, True)
     near = {k: v for k, v in db.items() if k != bench.FLOAT}
     result = bench.Result(hwconfig.load("tiny"), {"cat": methods}, {"cat": db}, {"cat": near}, (row,))
-    page = render(result, case)
+    page = bench.page(result, case).html()
     assert page.count("data:image/png;base64,") == 2 + 5 and "37.25" in page and "every bit" in page
     assert "http" not in page, "the page must need no network"
     document = bench.to_json(result, {})
@@ -96,5 +95,5 @@ def test_page_holds_every_picture() -> None:
 def test_worst_square_is_where_the_error_is() -> None:
     error = np.zeros((200, 200), np.float32)
     error[100:150, 40:90] = 1
-    rows, columns = worst_square(error, 50)
+    rows, columns = bench.worst_square(error, 50)
     assert error[rows, columns].sum() >= 0.5 * error.sum()

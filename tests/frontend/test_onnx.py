@@ -140,10 +140,28 @@ def test_mean_and_squeeze() -> None:
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+def test_zeros_in_front_of_convolutions(opset: int) -> None:
+    w = Writer((2, 4, 6, 7))
+    widths = ([1, 2, 0, 3], [2, 3]) if opset == 18 else ([0, 0, 1, 2, 0, 0, 0, 3], None)
+    inputs = [w.const(widths[0], np.int64), w.const(0.0), *([w.const(widths[1], np.int64)] if widths[1] else [])]
+    padded = w.node("Pad", "x", *inputs)
+    direct = w.conv(padded, 8, 4, (3, 3), strides=[2, 2], pads=[0, 0, 1, 0])
+    model = w.model(direct, w.node("Add", padded, w.random(1, 4, 1, 1)), opset=opset)
+    graph, x = capture_onnx(model), np.random.default_rng(2).standard_normal((2, 4, 6, 7)).astype(np.float32)
+    assert graph.nodes[1].attrs["pad"] == (1, 2, 1, 3)
+    for got, want in zip(execute(graph, x).values(), reference(model, x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
 Build = Callable[[Writer], str]
 REFUSED: dict[str, tuple[Build, str]] = {
     "dilation": (lambda w: w.conv("x", 4, 4, (3, 3), dilations=[2, 2]), r"dilations \[2, 2\]"),
     "softmax": (lambda w: w.node("Softmax", "x"), "op Softmax: not supported"),
+    "pad value": (lambda w: w.node("Pad", "x", w.const([0, 0, 1, 1] * 2, np.int64), w.const(1.0)), "only zeros"),
+    "pad channels": (lambda w: w.node("Pad", "x", w.const([0, 1, 0, 0] * 2, np.int64)), "only height"),
+    "pad pool": (lambda w: w.node("MaxPool", w.node("Pad", "x", w.const([0, 0, 1, 1] * 2, np.int64)),
+                                  kernel_shape=[2, 2]), "only convolutions"),
     "ceil": (lambda w: w.node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), "ceil_mode"),
     "clip": (lambda w: w.node("Clip", "x", w.const(-1), w.const(1)), r"limits -1.0 and 1.0"),
     "add": (lambda w: w.node("Add", "x", w.random(2, 4, 6, 6)), "one number for each channel"),

@@ -123,6 +123,28 @@ def test_single(layer: nn.Module, op: str | None) -> None:
         np.testing.assert_allclose(execute(graph, x)["output"], layer.eval()(x.clone()).numpy(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("border", [(0, 1, 0, 1), (2, 0, 1, 3), (1, 2)])
+def test_zeros_in_front_of_convolutions(border: tuple[int, ...]) -> None:
+    """One border that two convolutions read, and one added to the other's own padding."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(3, 4, 3, stride=2, padding=(1, 0), bias=False)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x = functional.pad(x, border)
+            return self.a(x), self.b(functional.pad(x, (0, 2)))
+
+    torch.manual_seed(0)
+    model, x = Padded().eval(), torch.randn(2, 3, 12, 12)
+    graph = capture(model, x)
+    assert [n.op for n in graph] == ["input", "conv", "conv", "output", "output"]
+    with torch.no_grad():
+        for got, want in zip(execute(graph, x).values(), model(x), strict=True):
+            np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-5)
+
+
 class Squeezed(nn.Module):
     def __init__(self, form: int) -> None:
         super().__init__()
@@ -153,11 +175,18 @@ def test_ways_to_flatten(form: int) -> None:
     (nn.Hardtanh(), "limits"), (nn.LeakyReLU(-0.5), "slope"), (nn.Upsample(scale_factor=3), "twice"),
     (nn.Upsample(scale_factor=2, mode="bilinear"), "not supported"), (nn.Sigmoid(), "not supported"),
     (nn.ConvTranspose2d(3, 3, 2), "transpose"), (nn.Linear(12, 3), "flatten it first"), (nn.Flatten(2), "reshape"),
-    (nn.Flatten(0), "batch"), (nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), "pad"),
+    (nn.Flatten(0), "batch"), (nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), "only zeros"),
+    (nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(2)), "only convolutions"), (nn.ConstantPad2d(1, 0.5), "with 0.5"),
+    (nn.Sequential(nn.ZeroPad2d(-1), nn.Conv2d(3, 2, 3)), "cut pixels off"),
 ])  # fmt: skip
 def test_refused(layer: nn.Module, reason: str) -> None:
     with pytest.raises(UnsupportedError, match=f"(?s){reason}.*Supported: "):
         capture(layer, torch.zeros(2, 3, 12, 12))
+
+
+def test_padded_output_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="output output: reads a tensor padded with zeros"):
+        capture(nn.ZeroPad2d(1), torch.zeros(1, 3, 4, 4))
 
 
 def test_tensor_names_never_clash() -> None:

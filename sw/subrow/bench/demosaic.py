@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subrow.api import compile
+from subrow.bench.page import Page, PageTable, Photo, decibels, png
 from subrow.devices import open_device
 from subrow.devices.base import Device
 from subrow.passes.choose_tile import TileName
@@ -26,6 +27,7 @@ from subrow.spec.program import Program
 Images = NDArray[np.float32]
 Stage = Callable[[Images], Images]
 SQUARE = 224  # output pixels of one square
+CROP, ZOOM = 72, 3  # pixels of a detail on the page, and how large each is shown
 EVALUATED = ("astronaut", "coffee", "chelsea", "rocket")
 CALIBRATION = ("motorcycle", "grace_hopper")
 BILINEAR, FLOAT = "bilinear", "float32"
@@ -225,3 +227,47 @@ def to_json(result: Result, tools: Mapping[str, str]) -> dict[str, Any]:
             "trunks.emulator_seconds": MEASURED, "trunks.cycles": SIMULATED, "trunks.bit_exact": SIMULATED,
         },
     }  # fmt: skip
+
+
+def page(result: Result, headline: str) -> Page:
+    """The page; headline is the method that stands beside bilinear interpolation at full size."""
+    tables = [
+        decibels("PSNR against the photograph, dB (measured)", result.psnr, mean(result.psnr)),
+        decibels("PSNR against the float32 network, dB (measured)", result.psnr_float, mean(result.psnr_float)),
+        PageTable("Programs of the trunk", ("Program", "weight bytes", "cycles of one square (simulated)",
+                  "dense MACs per cycle and multiplier", "RTL equals emulator"),
+                  [_trunk_row(t, result.hw) for t in result.trunks]),
+    ]  # fmt: skip
+    about = (
+        "The Bayer network of demosaicnet (Gharbi et al., 2016), its convolutions compiled for "
+        f"{result.hw.name} and run on the bit-true emulator. Programs of {SQUARE} x {SQUARE} output pixels."
+    )
+    photos = [_photo(result, name, headline) for name in result.pictures]
+    return Page("Demosaicking on Subrow", about, tables, NOTES, photos)
+
+
+def _trunk_row(t: TrunkRow, hw: HwConfig) -> tuple[str, ...]:
+    rate = "-" if not t.cycles else f"{t.macs / t.cycles / hw.multipliers:.2f}"
+    equal = "-" if t.bit_exact is None else "every bit" if t.bit_exact else "NO"
+    cycles = "not simulated" if not t.cycles else f"{t.cycles:,}"
+    return t.label, f"{t.weight_bytes:,}", cycles, rate, equal
+
+
+def worst_square(error: Images, size: int = CROP) -> tuple[slice, slice]:
+    """The size x size pixels with the largest sum of an error H x W, on a grid of half that size."""
+    step = size // 2
+    rows, columns = (range(0, d - size + 1, step) for d in error.shape)
+    places = [(y, x) for y in rows for x in columns]
+    y, x = max(places, key=lambda p: float(error[p[0] : p[0] + size, p[1] : p[1] + size].sum()))
+    return slice(y, y + size), slice(x, x + size)
+
+
+def _photo(result: Result, name: str, headline: str) -> Photo:
+    pictures, db = result.pictures[name], result.psnr[name]
+    where = worst_square(((pictures[BILINEAR] - pictures["true"]) ** 2).sum(axis=2))
+    captions = {"true": "photograph", "mosaic": "Bayer mosaic", FLOAT: f"network, float32: {db[FLOAT]:.2f} dB"}
+    captions |= {m: f"{m}: {db[m]:.2f} dB" for m in db if m not in captions}
+    pair = [(f"before: {captions[BILINEAR]}", png(pictures[BILINEAR])),
+            (f"after: {captions[headline]}", png(pictures[headline]))]  # fmt: skip
+    crops = [(captions[m], png(pictures[m][where], ZOOM)) for m in ("mosaic", *db, "true")]
+    return Photo(name, pair, f"The {CROP} x {CROP} pixels where bilinear interpolation is worst:", crops)

@@ -1,23 +1,60 @@
-"""The demosaicking result as one HTML file with its pictures inside."""
+"""Results with pictures as one HTML file that holds everything."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from subrow.bench.demosaic import BILINEAR, FLOAT, NOTES, SQUARE, Result, mean
+Picture = NDArray[np.float32]
+Figure = tuple[str, str]
+"""A caption, and a picture as a data URI."""
 
-CROP, ZOOM = 72, 3
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table; the first column is text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
-def png(picture: NDArray[np.float32], zoom: int = 1) -> str:
-    """H x W x 3 in [0, 1] as a data URI, each pixel repeated `zoom` times each way."""
+@dataclass(frozen=True)
+class Photo:
+    """One photograph: before and after side by side, smaller figures below, which `others_are` introduces."""
+
+    name: str
+    pair: Sequence[Figure]
+    others_are: str = ""
+    others: Sequence[Figure] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows, in this order."""
+
+    title: str
+    about: str
+    tables: Sequence[PageTable]
+    notes: Sequence[str]
+    photos: Sequence[Photo]
+
+    def html(self) -> str:
+        """The page; it needs no other file."""
+        environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
+                                  undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+        return environment.get_template("page.html.j2").render(page=self)
+
+
+def png(picture: Picture, zoom: int = 1) -> str:
+    """H x W x 3 (or H x W, grey) in [0, 1] as a data URI, each pixel repeated `zoom` times each way."""
     from PIL import Image
 
     pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
@@ -26,37 +63,7 @@ def png(picture: NDArray[np.float32], zoom: int = 1) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def worst_square(error: NDArray[np.float32], size: int = CROP) -> tuple[slice, slice]:
-    """The size x size pixels with the largest sum of an error H x W, on a grid of half that size."""
-    step = size // 2
-    rows, columns = (range(0, d - size + 1, step) for d in error.shape)
-    places = [(y, x) for y in rows for x in columns]
-    y, x = max(places, key=lambda p: float(error[p[0] : p[0] + size, p[1] : p[1] + size].sum()))
-    return slice(y, y + size), slice(x, x + size)
-
-
-def render(result: Result, headline: str) -> str:
-    """The page; headline is the method that stands beside bilinear interpolation at full size."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    photos = [_photo(result, name, headline) for name in result.pictures]
-    tables = [
-        ("PSNR against the photograph, dB (measured)", result.psnr, mean(result.psnr)),
-        ("PSNR against the float32 network, dB (measured)", result.psnr_float, mean(result.psnr_float)),
-    ]
-    return environment.get_template("page.html.j2").render(
-        result=result, tables=tables, photos=photos, notes=NOTES, square=SQUARE, crop=CROP,
-    )  # fmt: skip
-
-
-def _photo(result: Result, name: str, headline: str) -> dict[str, Any]:
-    pictures, db = result.pictures[name], result.psnr[name]
-    where = worst_square(((pictures[BILINEAR] - pictures["true"]) ** 2).sum(axis=2))
-    captions = {"true": "photograph", "mosaic": "Bayer mosaic", FLOAT: f"network, float32: {db[FLOAT]:.2f} dB"}
-    captions |= {m: f"{m}: {db[m]:.2f} dB" for m in db if m not in captions}
-    return {
-        "name": name,
-        "pair": [(f"before: {captions[BILINEAR]}", png(pictures[BILINEAR])),
-                 (f"after: {captions[headline]}", png(pictures[headline]))],
-        "crops": [(captions[m], png(pictures[m][where], ZOOM)) for m in ("mosaic", *db, "true")],
-    }  # fmt: skip
+def decibels(title: str, db: Mapping[str, Mapping[str, float]], mean: Mapping[str, float]) -> PageTable:
+    """A table of dB by photograph and method, with the means below."""
+    rows = [[name, *(f"{row[m]:.2f}" for m in mean)] for name, row in db.items()]
+    return PageTable(title, ["photograph", *mean], [*rows, ["mean", *(f"{v:.2f}" for v in mean.values())]])

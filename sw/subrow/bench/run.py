@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from subrow.area import area_json, area_table, estimate
-from subrow.bench import demosaic
+from subrow.bench import demosaic, pretrained
 from subrow.bench.figures import LAYERS, EmulatorSpeed, LayerFigures, Say, emulator_speed, host, layer_figures
-from subrow.bench.page import render
 from subrow.console import errors, output, print_json, table
 from subrow.report.document import ESTIMATED, MEASURED, SIMULATED
 from subrow.spec import hwconfig
@@ -22,25 +21,27 @@ from subrow.spec.errors import InputError
 from subrow.spec.program import write_atomic
 from subrow.toolenv import tool_versions
 
-PARTS = ("emulator", "layers", "area", "demosaic")
+PARTS = ("emulator", "layers", "area", "demosaic", "edges", "resnet8")
 BOARD, SMALL = "pynq-z2", "tiny"
 HEADLINE = demosaic.CASES[1].label
 ORIGIN = {
     "emulator.images_per_second": MEASURED, "layers.cycles_per_second": MEASURED, "layers.cycles": SIMULATED,
     "layers.issue_rate": SIMULATED, "layers.ratio": SIMULATED, "layers.macs_per_multiplier_cycle": SIMULATED,
     "layers.bit_exact": SIMULATED, "area": ESTIMATED, "demosaic.psnr_db_mean": MEASURED,
-    "demosaic.trunks.cycles": SIMULATED,
+    "demosaic.trunks.cycles": SIMULATED, "edges": pretrained.ORIGIN, "resnet8": pretrained.ORIGIN,
 }  # fmt: skip
 
 
-def run(out: Path, parts: Sequence[str] = PARTS, as_json: bool = False) -> bool:
+def run(out: Path, parts: Sequence[str] = PARTS, as_json: bool = False, data: Path | None = None) -> bool:
     """Measure the parts and write `out`/bench.json; returns whether the simulated RTL equalled the emulator throughout.
 
-    Raises InputError for an unknown part.
+    data: CIFAR-10, for the part resnet8. Raises InputError for an unknown part, or when data is missing.
     """
     unknown = set(parts) - set(PARTS)
     if unknown:
         raise InputError(f"part {sorted(unknown)[0]!r}: known parts are {', '.join(PARTS)}")
+    if "resnet8" in parts and data is None:
+        raise InputError("part resnet8 needs CIFAR-10: give --data PATH, or leave it out with --only")
     console, screen = errors(), output()
     tools = tool_versions()
     document: dict[str, Any] = {"host": host(), "tools": tools, "origin": ORIGIN}
@@ -72,10 +73,19 @@ def run(out: Path, parts: Sequence[str] = PARTS, as_json: bool = False) -> bool:
             result = demosaic.evaluate(hwconfig.load(BOARD), progress=lambda text: say(f"demosaic, {text}"))
             full = demosaic.to_json(result, tools)
             _write(out / "demosaic.json", full)
-            write_atomic(out / "demosaic.html", render(result, HEADLINE).encode())
+            write_atomic(out / "demosaic.html", demosaic.page(result, HEADLINE).html().encode())
             document["demosaic"] = {key: full[key] for key in ("hw", "psnr_db_mean", "trunks")}
             exact &= all(t.bit_exact is not False for t in result.trunks)
             tables.append(_demosaic_table(full))
+        if "edges" in parts:
+            edges = pretrained.edges(hwconfig.load(BOARD), lambda text: say(f"edges, {text}"))
+            document["edges"] = pretrained.edges_json(edges)
+            write_atomic(out / "edges.html", pretrained.page(edges, HEADLINE).html().encode())
+            tables.append(_edges_table(edges))
+        if data is not None and "resnet8" in parts:
+            accuracy = pretrained.resnet8(hwconfig.load(BOARD), data, lambda text: say(f"resnet8, {text}"))
+            document["resnet8"] = pretrained.resnet8_json(accuracy)
+            tables.append(_resnet8_table(accuracy))
     document["bit_exact"] = exact
     _write(out / "bench.json", document)
     if as_json:
@@ -131,3 +141,16 @@ def _demosaic_table(full: Mapping[str, Any]) -> Table:
     ]
     title = f"Demosaicking of {len(full['evaluated'])} photographs on {full['hw']} (PSNR measured, cycles simulated)"
     return table(title, ("method",), ("PSNR, dB", "against float32", "cycles of a square"), rows)
+
+
+def _edges_table(edges: pretrained.Edges) -> Table:
+    title = f"Edges in {len(edges.maps)} photographs on {edges.hw.name} (PSNR measured, cycles estimated)"
+    rows = [(r.label, f"{r.result:.2f}", f"{r.weight_bytes:,}", f"{r.cycles:,}") for r in edges.rows]
+    return table(title, ("Program",), ("PSNR against float32, dB", "weight bytes", "cycles"), rows)
+
+
+def _resnet8_table(found: pretrained.Accuracy) -> Table:
+    title = f"ResNet-8, {found.images:,} test images of {found.data}, on {found.hw.name} (cycles estimated)"
+    rows = [("float32", f"{found.float32:.2f}", "-", "-")]
+    rows += [(r.label, f"{r.result:.2f}", f"{r.weight_bytes:,}", f"{r.cycles:,}") for r in found.rows]
+    return table(title, ("Program",), ("accuracy, % (measured)", "weight bytes", "cycles"), rows)

@@ -108,8 +108,8 @@ def _on_lanes(array: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _bits(values: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
     """[words, entries * bits]: each value's low bits, least significant first."""
-    planes = (values[..., np.newaxis] >> np.arange(bits)) & 1
-    return planes.astype(np.uint8).reshape(len(values), -1)
+    low = np.ascontiguousarray(values.astype("<i2"))[..., np.newaxis].view(np.uint8)
+    return np.unpackbits(low, axis=-1, count=bits, bitorder="little").reshape(len(values), -1)
 
 
 def _words(values: NDArray[np.int64], index: NDArray[np.int64] | None, hw: HwConfig) -> NDArray[np.uint8]:

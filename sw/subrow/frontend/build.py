@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 
 from subrow.ir.graph import Graph, Node, Shape
 from subrow.ir.shapes import GraphError, infer, window_shape
+from subrow.spec.errors import UnsupportedError
 
 SUPPORTED = (
-    "Conv2d of any kernel, stride, padding and groups with dilation 1, Linear, BatchNorm in eval mode, "
+    "Conv2d of any kernel, stride, padding (zeros padded in front of it, too) and groups with dilation 1, Linear, "
+    "BatchNorm in eval mode, "
     "ReLU, ReLU6, LeakyReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d whose windows are all equal, mean over height and "
     "width, addition of two tensors of one shape, concatenation of channels, nearest upsampling by 2, flatten, "
     "Dropout in eval mode"
 )
+
+
+Border = tuple[int, int, int, int]
+"""Pixels added at the top, left, bottom and right of a map."""
+_BORDER = "reads a tensor padded with zeros; only convolutions add such padding"
 
 
 class Refused(Exception):
@@ -29,13 +36,18 @@ class Builder:
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self.nodes: dict[str, Node] = {}
         self._reserved = set(reserved)
+        self._bordered: dict[str, tuple[str, Border]] = {}  # tensors with a border of zeros, which only nodes add
 
     def shape(self, name: str) -> Shape:
         """Shape of a tensor without the batch."""
-        return self.nodes[name].shape
+        if name not in self._bordered:
+            return self.nodes[name].shape
+        source, (top, left, bottom, right) = self._bordered[name]
+        c, h, w = self.shape(source)
+        return c, h + top + bottom, w + left + right
 
     def is_free(self, name: str) -> bool:
-        return name not in self.nodes and name not in self._reserved
+        return name not in self.nodes and name not in self._reserved and name not in self._bordered
 
     def unique(self, name: str) -> str:
         """The name, with a number behind it where it is taken."""
@@ -49,7 +61,24 @@ class Builder:
         self.nodes[name] = Node(name, "input", (), shape)
         return name
 
+    def border(self, name: str, source: str, border: Border) -> str:
+        """A tensor (C, H, W) with zeros around it, which the convolutions that read it add as their padding."""
+        if len(self.shape(source)) != 3:
+            raise Refused(f"of a tensor {self.shape(source)}; only (C, H, W) can be padded")
+        if min(border) < 0:
+            raise Refused(f"by {border} (top, left, bottom, right); it cannot cut pixels off")
+        name = self.unique(name)
+        self._bordered[name] = source, border
+        return name
+
+    def behind(self, name: str) -> Node:
+        """The node whose values a tensor holds, inside its border if it has one."""
+        return self.behind(self._bordered[name][0]) if name in self._bordered else self.nodes[name]
+
     def output(self, name: str, source: str) -> None:
+        """Name a result of the network. Raises UnsupportedError where zeros surround it."""
+        if source in self._bordered:
+            raise UnsupportedError(f"output {name}: {_BORDER}")
         self._reserved.discard(name)
         name = self.unique(name)
         self.nodes[name] = Node(name, "output", (source,), self.shape(source))
@@ -59,6 +88,12 @@ class Builder:
         params: Mapping[str, NDArray[Any]] | None = None,
     ) -> str:  # fmt: skip
         """Append a node and return its tensor's name. Raises Refused when its inputs or parameters do not fit."""
+        while any(i in self._bordered for i in inputs):
+            if op != "conv":
+                raise Refused(_BORDER)
+            source, border = self._bordered[inputs[0]]
+            pad = tuple(a + b for a, b in zip((attrs or {})["pad"], border, strict=True))
+            inputs, attrs = [source], {**(attrs or {}), "pad": pad}
         node = Node(self.unique(name), op, tuple(inputs), (), attrs or {}, params or {})
         try:
             node = node.evolve(shape=infer(node, [self.shape(i) for i in inputs]))

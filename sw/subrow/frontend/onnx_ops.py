@@ -100,6 +100,21 @@ def _conv(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> str:
     return calls.add(node, "conv", params, stride=one, pad=pad, groups=int(attrs.get("group", 1)))
 
 
+def _pad(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> str:
+    """Zeros around a map; widths are all low ends, then all high ends, of the axes named (all without a name)."""
+    value = calls.constant(node, 2) if calls.has(node, 2) else np.zeros(1)
+    if attrs.get("mode", "constant") != "constant" or value.any():
+        raise Refused(f"mode {attrs.get('mode', 'constant')!r} with {value}, only zeros are supported")
+    rank = len(calls.shape(node)) + 1
+    axes = [int(a) % rank for a in calls.constant(node, 3)] if calls.has(node, 3) else list(range(rank))
+    low, high = calls.constant(node, 1).reshape(2, -1).tolist()
+    widths = {axis: (int(a), int(b)) for axis, a, b in zip(axes, low, high, strict=True) if a or b}
+    if set(widths) - {2, 3}:
+        raise Refused(f"of axes {sorted(widths)}, only height (2) and width (3) are supported")
+    (top, bottom), (left, right) = widths.get(2, (0, 0)), widths.get(3, (0, 0))
+    return calls.build.border(node.name or node.output[0], calls.tensor(node), (top, left, bottom, right))
+
+
 def _gemm(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> str:
     if attrs.get("transA", 0):
         raise Refused("transA 1, only 0 is supported")
@@ -255,8 +270,8 @@ def _add(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> str:
     bias = as_bias(value, shape)
     if bias is None:
         raise Refused(f"constant of shape {value.shape} to {shape}; only one number for each channel is supported")
-    before = calls.build.nodes[source]
-    if before.op in ("conv", "linear") and calls.uses[node.input[1 - fixed[0]]] == 1:
+    before = calls.build.nodes.get(source)  # none inside a border, to which the constant is added, too
+    if before is not None and before.op in ("conv", "linear") and calls.uses[node.input[1 - fixed[0]]] == 1:
         old = before.params.get("bias", np.zeros_like(bias))
         attrs = {k: v for k, v in before.attrs.items() if k != "out_scale"}  # that was of the sum without the bias
         calls.build.replace(before.with_params(bias=as_float32(old + bias)).evolve(attrs=attrs))
@@ -307,7 +322,7 @@ def _quantise(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> str:
     if low >= 0 and not _never_negative(calls, source):
         source = calls.build.add(f"{node.name or node.output[0]}_relu", "relu", [source])
     reach = high if kind == np.int8 and zero == 0 else max(-low, high)
-    before = calls.build.nodes[source]
+    before = calls.build.behind(source)
     own = max(float(before.attrs.get("out_scale", 0.0)), reach / 127)
     calls.build.replace(before.with_attrs(out_scale=own))
     calls.quantised[node.output[0]] = scale, zero
@@ -336,7 +351,7 @@ def fold_quantiser(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> NDArray[
 
 def _never_negative(calls: Calls, name: str) -> bool:
     """Whether a tensor has no negative number; that of an input is taken from its quantiser."""
-    node = calls.build.nodes[name]
+    node = calls.build.behind(name)
     if node.op in ("input", "relu", "relu6"):
         return True
     keeps = node.op in ("max_pool", "avg_pool", "global_avg_pool", "flatten", "upsample", "concat", "add")
@@ -353,9 +368,9 @@ def _dequantise(calls: Calls, node: onnx.NodeProto, attrs: Attrs) -> str:
 
 
 HANDLERS: dict[str, Handler] = {
-    "Conv": _conv, "Gemm": _gemm, "MatMul": _matmul, "BatchNormalization": _batch_norm, "Relu": _relu, "Clip": _clip,
-    "LeakyRelu": _leaky_relu, "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _global_avg_pool,
-    "ReduceMean": _reduce_mean, "Flatten": _flatten, "Reshape": _reshape, "Squeeze": _squeeze, "Concat": _concat,
-    "Resize": _resize, "Add": _add, "Identity": _pass, "Dropout": _dropout, "Shape": _shape,
-    "QuantizeLinear": _quantise, "DequantizeLinear": _dequantise,
+    "Conv": _conv, "Pad": _pad, "Gemm": _gemm, "MatMul": _matmul, "BatchNormalization": _batch_norm, "Relu": _relu,
+    "Clip": _clip, "LeakyRelu": _leaky_relu, "MaxPool": _pool, "AveragePool": _pool,
+    "GlobalAveragePool": _global_avg_pool, "ReduceMean": _reduce_mean, "Flatten": _flatten, "Reshape": _reshape,
+    "Squeeze": _squeeze, "Concat": _concat, "Resize": _resize, "Add": _add, "Identity": _pass, "Dropout": _dropout,
+    "Shape": _shape, "QuantizeLinear": _quantise, "DequantizeLinear": _dequantise,
 }  # fmt: skip

@@ -98,6 +98,24 @@ def _batch_norm(calls: Calls, item: Any, args: list[Any]) -> str:
     return calls.add(item, "batch_norm", [x], params, eps=float(eps))
 
 
+def _pad(calls: Calls, item: Any, args: list[Any]) -> str:
+    """constant_pad_nd; its widths come from the last dimension on, each low end first."""
+    x, widths, value = args[0], [int(w) for w in args[1]], args[2]
+    if value:
+        raise Refused(f"with {value}, only zeros are supported")
+    if any(widths[4:]):
+        raise Refused(f"{widths} of channels or of the batch, only height and width are supported")
+    left, right, top, bottom = [*widths, 0, 0, 0, 0][:4]
+    return calls.build.border(calls.name(item), calls.tensor(x), (top, left, bottom, right))
+
+
+def _functional_pad(calls: Calls, item: Any, args: list[Any]) -> str:
+    x, widths, mode, value = args[:4]
+    if mode != "constant":
+        raise Refused(f"mode {mode!r}, only zeros are supported")
+    return _pad(calls, item, [x, widths, value or 0])
+
+
 def _relu(calls: Calls, item: Any, args: list[Any]) -> str:
     return calls.add(item, "relu", args[:1])
 
@@ -217,7 +235,8 @@ def _shape_of(item: Any) -> Shape:
 
 
 HANDLERS: dict[str, Handler] = {
-    "conv2d": _conv, "convolution": _convolution, "batch_norm": _batch_norm, "linear": _linear,
+    "conv2d": _conv, "convolution": _convolution, "constant_pad_nd": _pad, "pad": _functional_pad,
+    "batch_norm": _batch_norm, "linear": _linear,
     "relu": _relu, "relu_": _relu, "relu6": _relu6, "relu6_": _relu6, "hardtanh": _clamp, "hardtanh_": _clamp,
     "clamp": _clamp, "clamp_": _clamp, "clamp_min": _clamp, "clamp_min_": _clamp,
     "leaky_relu": _leaky_relu, "leaky_relu_": _leaky_relu,
