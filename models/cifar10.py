@@ -7,7 +7,9 @@ data_batch_1 to data_batch_5 and test_batch. JPEG is slightly lossy: figures say
 
 import io
 import pickle
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,12 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 
 _BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
 _SHAPE = (3, 32, 32)
+_DAMAGE = (
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError, ImportError,
+    NotImplementedError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError, UnidentifiedImageError,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What numpy, zipfile, pickle and Pillow raise on damaged files."""
 
 
 class RawImages(NamedTuple):
@@ -64,7 +72,7 @@ def _read_jpegs(split: str, path: Path) -> RawImages:
         raise ModelError(
             f"CIFAR-10: {path} does not exist; give the .npz file or the folder of data_batch_1"
         ) from error
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, UnidentifiedImageError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"CIFAR-10: {path} is damaged or not the JPEG edition ({error}); fetch it again") from error
     if images.shape[1:] != _SHAPE:
         raise ModelError(f"CIFAR-10: {path} holds pictures of {images.shape[1:]}, must be {_SHAPE}")
@@ -84,7 +92,7 @@ def _read_pickles(split: str, folder: Path) -> RawImages:
                 batch: Any = _ArraysOnly(file, encoding="bytes").load()
             images.append(np.asarray(batch[b"data"], np.uint8).reshape(-1, *_SHAPE))
             labels.append(np.asarray(batch[b"labels"], np.uint8))
-        except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
+        except _DAMAGE as error:
             raise ModelError(f"CIFAR-10: {path} is damaged ({error}); unpack the archive again") from error
     return RawImages(np.concatenate(images), np.concatenate(labels))
 

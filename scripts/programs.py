@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from subrow.cli_options import check_folder
 from subrow.evaluate import program_of
 from subrow.spec import hwconfig
 from subrow.spec.errors import SubrowError
@@ -19,7 +20,7 @@ def main() -> None:
     parser.add_argument("--hw", nargs="+", default=["pynq-z2", "tiny"])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "programs")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    check_folder(args.out, "--out")
     for folder in sorted(p.parent for p in WEIGHTS.glob("*/card.json")):
         found = trained(folder)
         if not found.in_integers:
@@ -27,11 +28,12 @@ def main() -> None:
         for name in args.hw:
             path = args.out / f"{folder.name}-{name}.subrow"
             program_of(found, hwconfig.load(name)).save(path)
-            print(f"{path}: accuracy {found.card['accuracy']} % (measured), float {found.card['float_accuracy']} %")
+            reached, before = (found.card.get(key, "?") for key in ("accuracy", "float_accuracy"))
+            print(f"{path}: accuracy {reached} % (measured), float {before} %")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except SubrowError as error:
+    except (SubrowError, OSError) as error:
         sys.exit(f"error: {error}")

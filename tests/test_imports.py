@@ -35,7 +35,7 @@ ALLOWED = {
     "api": LAYERS - {"report", "console"} | {"planning"},  # the whole chain, as a library
     "explore": {"compress", "estimate", "explore", "ir", "passes", "planning", "spec"},  # density of each layer
     "trained": {"frontend", "ir", "spec"},  # folders of weights and cards
-    "finetune": {"api", "compress", "frontend", "ir", "spec", "trained"},  # a recipe from start to end
+    "finetune": {"api", "compress", "frontend", "ir", "passes", "planning", "spec", "trained"},  # a recipe
     "evaluate": {"api", "compress", "devices", "spec", "trained"},  # accuracy of what was trained
     "__init__": {"api", "devices"},  # the two names that users see
     # Entry points: they put everything together, and nothing but an entry point is built on them.

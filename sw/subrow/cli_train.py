@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subrow.cli_options import Hw, Json, Linear, Model, Tile, TileOption, check_folder, check_output
-from subrow.console import complain, output, print_json, say, share_bar, table
-from subrow.source import hardware
+from subrow.cli_options import Hw, Json, Linear, ProgramHw, Tile, TileOption, check_folder, check_output
+from subrow.console import output, print_json, say, share_bar, table
+from subrow.source import hardware, load_program, refuse
 from subrow.spec.errors import InputError
 
 if TYPE_CHECKING:
     from models.datasets import Dataset
+    from subrow.explore.search import Choice, Pruner
+    from subrow.explore.sensitivity import Sensitivity
+    from subrow.spec.hwconfig import HwConfig
 
 KNEE_LIMIT = 0.05  # nats that one layer may change the outputs by
+Network = Annotated[str, typer.Argument(
+    metavar="NETWORK", help="a trained network in float (folder or name in models/weights), package.module:callable, "
+    "a .pt2 file of torch.export or an .onnx file"
+)]  # fmt: skip
 Data = Annotated[Path, typer.Option(
     help="labelled images: CIFAR-10 (.npz of JPEG pictures, or folder of data_batch_1) or Fashion-MNIST's folder"
 )]  # fmt: skip
@@ -58,8 +67,9 @@ def finetune(
     how = load_recipe(recipe)
     folder = out or TRAINED / how.name
     check_folder(folder, "--out")
-    command = shlex.join(["subrow", "finetune", "--recipe", str(recipe), "--data", "PATH"])
-    job = Job(how, _dataset(data), folder / "checkpoints", folder, device.value, command, _log_line)
+    chosen = ["--device", device.value] * (device is not TorchDevice.auto) + ["--out", str(out)] * (out is not None)
+    words = [*_launcher(), "finetune", "--recipe", str(recipe), "--data", "PATH", *chosen]
+    job = Job(how, _dataset(data), folder / "checkpoints", folder, device.value, shlex.join(words), _log_line)
     card = run(job, resume)
     if card is None:  # of several processes, the first one reports
         return
@@ -69,6 +79,12 @@ def finetune(
     float_accuracy = card["float_accuracy"]
     before = "" if float_accuracy is None else f", float {float_accuracy:.2f} %"
     say(f"accuracy {card['accuracy']:.2f} % of the test images{before} (measured); wrote {folder}")
+
+
+def _launcher() -> list[str]:
+    """`subrow`, or torchrun with as many processes as it started here."""
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    return ["subrow"] if count == 1 else ["torchrun", "--nproc-per-node", str(count), "-m", "subrow.cli"]
 
 
 def _log_line(text: str) -> None:
@@ -85,7 +101,7 @@ def _dataset(path: Path) -> Dataset:
 
 
 def search(
-    model: Model, data: Data, hw: Hw = "pynq-z2",
+    model: Network, data: Data, hw: Hw = "pynq-z2",
     budget_ms: Annotated[float | None, typer.Option(help="milliseconds that one image may take (estimated)")] = None,
     budget_accuracy: Annotated[float | None, typer.Option(
         help="percent of held-out images that must be right once pruned, before retraining"
@@ -104,16 +120,15 @@ def search(
     from subrow.ir.store import save_graph
     from subrow.trained import captured
 
-    if budget_ms is not None and budget_accuracy is not None:
-        raise InputError("--budget-ms and --budget-accuracy: give one of them")
+    _check_budgets(budget_ms, budget_accuracy)
     if out is not None:
         check_output(out, "--out", ".graph")
     config, dataset = hardware(hw), _dataset(data)
     sample = dataset.train.images[:images]
-    graph = captured(model, sample)
-    pruner = explore.Pruner(graph, config, tile.value, linear, sample)
+    pruner = explore.Pruner(captured(model, sample), config, tile.value, linear, sample)
+    explore.check_labels(pruner, dataset.holdout)
     with share_bar("search") as progress:
-        found = measure(graph, sample, config, tile.value, linear, progress=progress)
+        found = measure(pruner.graph, sample, config, tile.value, linear, progress=progress)
         if budget_ms is not None:
             choice = explore.for_budget(found, pruner, int(budget_ms * config.mhz * 1e3))
         elif budget_accuracy is not None:
@@ -124,21 +139,41 @@ def search(
         measured = explore.against_uniform(found, pruner, choice, dataset.holdout)
     if out is not None:
         save_graph(choice.graph, out, config)
-    document = {
-        "network": graph.name, "hw": config.name, "ms": choice.cycles / config.mhz / 1e3, **measured,
+    if as_json:
+        print_json(_search_document(pruner, found, choice, measured))
+    else:
+        _print_search(config, found, choice, measured)
+
+
+def _check_budgets(budget_ms: float | None, budget_accuracy: float | None) -> None:
+    """Raises InputError unless at most one budget is given, a number that can be one."""
+    if budget_ms is not None and budget_accuracy is not None:
+        raise InputError("--budget-ms and --budget-accuracy: give one of them")
+    if budget_ms is not None and not (math.isfinite(budget_ms) and budget_ms > 0):
+        raise InputError(f"--budget-ms {budget_ms}: must be a number above 0")
+    if budget_accuracy is not None and not 0 < budget_accuracy <= 100:
+        raise InputError(f"--budget-accuracy {budget_accuracy}: must be a number above 0, at most 100")
+
+
+def _search_document(
+    pruner: Pruner, found: Sensitivity, choice: Choice, measured: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "network": pruner.graph.name, "hw": pruner.hw.name, "ms": choice.cycles / pruner.hw.mhz / 1e3, **measured,
         "layers": [{**dataclasses.asdict(c), "chosen": choice.kept[c.layer]} for c in found.curves],
         "origin": {"cycles": "estimated", "ms": "estimated", "accuracy": "measured in float before retraining"},
     }  # fmt: skip
-    if as_json:
-        print_json(document)
-        return
+
+
+def _print_search(config: HwConfig, found: Sensitivity, choice: Choice, measured: dict[str, Any]) -> None:
+    places = [(c, c.kept.index(choice.kept[c.layer])) for c in found.curves]
     rows = [
-        (c.layer, f"{choice.kept[c.layer]}/{config.sub_row}", f"{c.divergence[c.kept.index(choice.kept[c.layer])]:.4f}",
-         f"{c.cycles[c.kept.index(choice.kept[c.layer])]:,}") for c in found.curves
-    ]  # fmt: skip
+        (c.layer, f"{choice.kept[c.layer]}/{config.sub_row}", f"{c.divergence[i]:.4f}", f"{c.cycles[i]:,}")
+        for c, i in places
+    ]
     output().print(table("Chosen", ("layer",), ("density", "divergence", "cycles"), rows))
-    say(f"{measured['accuracy']:.2f} % of held-out images in {choice.cycles:,} cycles ({document['ms']:.3f} ms); "
-        "accuracy measured before retraining, cycles estimated")
+    say(f"{measured['accuracy']:.2f} % of held-out images in {choice.cycles:,} cycles "
+        f"({choice.cycles / config.mhz / 1e3:.3f} ms); accuracy measured before retraining, cycles estimated")
     if "uniform" in measured:
         same = measured["uniform"]
         say(f"{same['kept']}/{config.sub_row} in every layer: {same['accuracy']:.2f} % in {same['cycles']:,} cycles")
@@ -150,23 +185,30 @@ def evaluate(
     )],
     data: Data,
     split: Annotated[Split, typer.Option(help="holdout: the training images that choices are made on")] = Split.test,
-    device: Annotated[EvaluationDevice, typer.Option(help="torch, or the emulator that a board equals bit for bit")]
-    = EvaluationDevice.torch,
+    device: Annotated[EvaluationDevice | None, typer.Option(
+        help="torch (trained networks alone, their default), or the emulator that a board equals bit for bit"
+    )] = None,
+    hw: ProgramHw = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first images only")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Accuracy of a trained network or of a Program on labelled images."""
     from subrow.evaluate import program_accuracy, trained_accuracy
-    from subrow.spec.program import load
 
-    images, labels = _dataset(data).split(split.value)
-    images, labels = images[:limit], labels[:limit]
+    program = None
     if Path(what).suffix == ".subrow":
         if device is EvaluationDevice.torch:
-            complain("warning", "a Program runs on the emulator; --device torch is for trained networks")
-        accuracy, ran = program_accuracy(load(what), images, labels), "emulator"
+            raise InputError(f"--device torch: {what} is a Program, which runs on the emulator alone")
+        program, config = load_program(Path(what), hw)
     else:
-        accuracy, ran = trained_accuracy(what, images, labels, device.value), device.value
+        refuse({"--hw": hw}, f"on {what}, which is no Program: it is measured for the HwConfig that it was trained for")
+    images, labels = _dataset(data).split(split.value)
+    images, labels = images[:limit], labels[:limit]
+    if program is not None:
+        accuracy, ran = program_accuracy(program, config, images, labels), "emulator"
+    else:
+        ran = (device or EvaluationDevice.torch).value
+        accuracy = trained_accuracy(what, images, labels, ran)
     if as_json:
         print_json({"accuracy": accuracy, "n": len(labels), "device": ran, "split": split.value})
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +34,8 @@ def trained_accuracy(name: str, images: Images, labels: Labels, device: str) -> 
     if device == "torch":
         stored = found.graph()
         return graph_accuracy(stored.graph, hwconfig.load(stored.hw_name), (images, labels))
-    return program_accuracy(program_of(found), images, labels)
+    program = program_of(found)
+    return program_accuracy(program, hwconfig.load(program.hw_name), images, labels)
 
 
 def program_of(found: Trained, hw: HwConfig | None = None) -> Program:
@@ -43,10 +46,21 @@ def program_of(found: Trained, hw: HwConfig | None = None) -> Program:
     return compile_network(stored.graph, None, config)
 
 
-def program_accuracy(program: Program, images: Images, labels: Labels) -> float:
-    """Percent of images whose largest output is their label, on the emulator."""
+def program_accuracy(program: Program, hw: HwConfig, images: Images, labels: Labels) -> float:
+    """Percent of images whose largest output is their label, on the emulator.
+
+    Raises InputError when the Program has several inputs or outputs, or images or labels are not for it.
+    """
+    if len(program.inputs) != 1 or len(program.outputs) != 1:
+        raise InputError(f"Program {program.name}: {len(program.inputs)} inputs and {len(program.outputs)} outputs; "
+                         "an accuracy needs one of each")  # fmt: skip
+    shape, values = tuple(program.inputs[0].shape), math.prod(program.outputs[0].shape)
+    if images.shape[1:] != shape:
+        raise InputError(f"Program {program.name} takes images of {shape}, not {images.shape[1:]}; give its data")
+    if labels.max() >= values:
+        raise InputError(f"Program {program.name} has {values} outputs, but there are labels up to {labels.max()}")
     hits = 0
-    with open_device("emulator", hwconfig.load(program.hw_name)) as device:
+    with open_device("emulator", hw) as device:
         device.load(program)
         for start in range(0, len(labels), _BATCH):
             outputs = device.run(images[start : start + _BATCH]).outputs

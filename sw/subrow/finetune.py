@@ -6,25 +6,35 @@ was; pruning and quantisation between the stages are repeated, with the same res
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subrow.api import compressed, quantised
-from subrow.compress.recipe import Recipe
-from subrow.compress.stages import Trainer, graph_accuracy, make_trainer, module_accuracy
-from subrow.compress.training import rank
+import numpy as np
+
+from subrow.api import compressed, density_for, quantised
+from subrow.compress.integer_network import check_trainable
+from subrow.compress.recipe import STAGES, Recipe
+from subrow.compress.stages import Trainer, check_fits, graph_accuracy, make_trainer, module_accuracy
+from subrow.compress.training import processes, rank
 from subrow.frontend.load import load_model
+from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.store import save_graph
+from subrow.passes import AFTER_COMPRESSION
+from subrow.passes import run as run_passes
+from subrow.planning import lowered, plan_network, with_tiles
 from subrow.spec import hwconfig
-from subrow.spec.errors import InputError
+from subrow.spec.errors import ConfigError, InputError
+from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import write_atomic
-from subrow.trained import trained
+from subrow.trained import Trained, trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from models.datasets import Dataset
 
@@ -44,48 +54,159 @@ class Job:
     report: Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a recipe starts from, all of it read and found to fit before anything is trained.
+
+    One of model (float) and graph (quantised); network and arguments: where the model comes from.
+    """
+
+    hw: HwConfig
+    model: Any
+    graph: Graph | None
+    network: str
+    arguments: dict[str, Any]
+    teacher: Any
+    start_card: Mapping[str, Any]
+    digests: dict[str, str]
+
+
 def finetune(job: Job, resume: bool) -> dict[str, Any] | None:
     """Run a recipe and return its card; None in all but the first of several processes.
 
-    Raises InputError when checkpoints are there and `resume` is false.
+    Raises InputError when checkpoints are there and `resume` is false; ConfigError, before any training, for a mistake
+    in any table of the recipe.
     """
     if not resume and any(job.work.glob("*.pt")):
         raise InputError(f"{job.work}: holds checkpoints of an earlier run; give --resume, or remove the folder")
-    recipe, logs = job.recipe, Logs()
-    teacher = None if recipe.teacher is None else trained(recipe.teacher).network()
-    trainer = make_trainer(job.data.train, job.data.holdout, job.work, job.device, job.report, teacher)
-    model = _start(recipe)
+    recipe, logs, ready = job.recipe, Logs(), _prepared(job)
+    settings = {stage: _settings(recipe, ready, stage) for stage in recipe.stages}
+    trainer = make_trainer(
+        job.data.train, job.data.holdout, job.work, job.device, job.report, ready.teacher, settings
+    )
+    for stage in recipe.stages.values():
+        stage.loss(ready.teacher)
+        stage.schedule.check(len(job.data.train.labels), processes())
     if "float" in recipe.stages:
-        logs["float"] = trainer.run(model, recipe.stages["float"], "float")
-    graph = None if recipe.prune is None else _integers(job, trainer, model.cpu().eval(), logs)
+        logs["float"] = trainer.run(ready.model, recipe.stages["float"], "float")
+    graph = _integers(job, ready, trainer, logs)
     if rank():
         return None
     job.out.mkdir(parents=True, exist_ok=True)
+    (job.out / "card.json").unlink(missing_ok=True)  # a folder with a card is whole: none while weights change
     if graph is None:
-        return _export(job, logs, _store_float(job, model))
-    save_graph(graph, job.out / "model.safetensors", hwconfig.load(recipe.hw))
-    return _export(job, logs, _measured(job, graph))
+        return _export(job, ready, logs, _store_float(job, ready.model))
+    save_graph(graph, job.out / "model.safetensors", ready.hw)
+    return _export(job, ready, logs, _measured(job, ready, graph))
 
 
-def _start(recipe: Recipe) -> Any:
-    """The network that the recipe starts from."""
-    if recipe.start is not None:
-        return trained(recipe.start).network()
-    return load_model(recipe.network, recipe.arguments)
+def _prepared(job: Job) -> Setting:
+    """Everything that the recipe names. Raises SubrowError for what is missing or does not fit."""
+    recipe, data = job.recipe, job.data
+    hw = hwconfig.load(recipe.hw)
+    start = None if recipe.start is None else trained(recipe.start)
+    teacher = None if recipe.teacher is None else trained(recipe.teacher)
+    network, arguments = (recipe.network, recipe.arguments) if start is None else start.source()
+    graph, model, taught = None, None, None if teacher is None else teacher.network()
+    if start is not None and start.in_integers:
+        graph = _start_graph(recipe, start, hw)
+        _check_bits(recipe, graph)
+    else:
+        model = load_model(str(network), arguments) if start is None else start.network()
+        check_fits(model, data.train, f"network {network}")
+        if recipe.prune is not None:
+            _check_plan(recipe, model, data.train.images[:2], hw)
+        elif "integer" in recipe.stages:
+            raise ConfigError(
+                f"recipe {recipe.name}: start {recipe.start} has float weights; [integer] needs [prune], with a tile"
+            )
+    if taught is not None:
+        check_fits(taught, data.train, f"teacher {recipe.teacher}")
+    found = {"start": start, "teacher": teacher}
+    digests = {name: each.digest() for name, each in found.items() if each is not None}
+    digests["data"] = _digest_of(data)
+    return Setting(hw, model, graph, str(network), arguments, taught, {} if start is None else start.card, digests)
 
 
-def _integers(job: Job, trainer: Trainer, model: Any, logs: Logs) -> Graph:
-    """The network pruned, retrained and quantised as the recipe says."""
-    recipe, pruning = job.recipe, job.recipe.prune
+def _start_graph(recipe: Recipe, start: Trained, hw: HwConfig) -> Graph:
+    """The quantised Graph that training in integers goes on from."""
+    other = [stage for stage in recipe.stages if stage != "integer"] + ["prune"] * (recipe.prune is not None)
+    if other:
+        raise ConfigError(
+            f"recipe {recipe.name}: start {recipe.start} is pruned and in integers already, so that [{other[0]}] has "
+            "no effect; give [integer] alone, or start from float weights"
+        )
+    stored = start.graph()
+    stored.check_hardware(hw)
+    check_trainable(stored.graph)
+    return stored.graph
+
+
+def _check_plan(recipe: Recipe, model: Any, images: Any, hw: HwConfig) -> None:
+    """Raises SubrowError unless the network, pruned as the recipe says, fits the hardware and the stages to come."""
+    pruning = recipe.prune
     assert pruning is not None
-    hw, images = hwconfig.load(recipe.hw), job.data.train.images[: pruning.calibration]
-    density, tile = pruning.density, pruning.tile
-    graph = compressed(model, images, hw, density, tile, images, pruning.linear)  # type: ignore[arg-type]
-    if "sparse" in recipe.stages:
-        graph, logs["sparse"] = trainer.retrain(graph, recipe.stages["sparse"])
-    graph = quantised(graph, images, hw)
+    density = None if pruning.density is None else density_for(pruning.density, hw)
+    graph = capture(model, images)
+    plan_network(graph, pruning.tile, hw, density, pruning.linear)
+    tiled = with_tiles(lowered(graph, hw), pruning.tile, hw, density, pruning.linear)
+    _check_bits(recipe, tiled)
     if "integer" in recipe.stages:
-        graph, logs["integer"] = trainer.train_integers(graph, hw, recipe.stages["integer"], recipe.weight_bits)
+        check_trainable(run_passes(tiled, AFTER_COMPRESSION))
+
+
+def _check_bits(recipe: Recipe, graph: Graph) -> None:
+    layers = [n.name for n in graph if n.op == "conv"]
+    unknown = sorted(recipe.weight_bits.keys() - set(layers))
+    if unknown:
+        raise ConfigError(
+            f"recipe {recipe.name}: weight_bits of {unknown[0]}: no such layer; the network has {', '.join(layers)}"
+        )
+
+
+def _digest_of(data: Dataset) -> str:
+    """Of the images and labels that are learned from and chosen by."""
+    digest = hashlib.blake2b(digest_size=8)
+    for array in (*data.train, *data.holdout):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _settings(recipe: Recipe, ready: Setting, stage: str) -> dict[str, Any]:
+    """What the result of a stage depends on beside its own table: the recipe so far, weights, data."""
+    before = {
+        name: dataclasses.asdict(recipe.stages[name])
+        for name in STAGES[: STAGES.index(stage)] if name in recipe.stages
+    }  # fmt: skip
+    result: dict[str, Any] = {
+        "network": ready.network, "arguments": ready.arguments, "digest": ready.digests, "before": before
+    }  # fmt: skip
+    if stage != "float":
+        result |= {"hw": recipe.hw, "prune": recipe.prune and dataclasses.asdict(recipe.prune)}
+    if stage == "integer":
+        result["weight_bits"] = _bits(recipe, ready)
+    return result
+
+
+def _bits(recipe: Recipe, ready: Setting) -> dict[str, int]:
+    """Bits of the weights of layers that have fewer than the hardware: those of the start, then the recipe's."""
+    before = ready.start_card.get("bits") if ready.graph is not None else None
+    return {**(before if isinstance(before, dict) else {}), **recipe.weight_bits}
+
+
+def _integers(job: Job, ready: Setting, trainer: Trainer, logs: Logs) -> Graph | None:
+    """The network pruned, retrained and quantised as the recipe says; None for one that stays float."""
+    recipe, pruning, hw, graph = job.recipe, job.recipe.prune, ready.hw, ready.graph
+    if pruning is not None:
+        images = job.data.train.images[: pruning.calibration]
+        model = ready.model.cpu().eval()
+        graph = compressed(model, images, hw, pruning.density, pruning.tile, images, pruning.linear)
+        if "sparse" in recipe.stages:
+            graph, logs["sparse"] = trainer.retrain(graph, recipe.stages["sparse"])
+        graph = quantised(graph, images, hw)
+    if graph is not None and "integer" in recipe.stages:
+        bits = _bits(recipe, ready)
+        graph, logs["integer"] = trainer.train_integers(graph, hw, recipe.stages["integer"], bits)
     return graph
 
 
@@ -100,25 +221,27 @@ def _store_float(job: Job, model: Any) -> dict[str, Any]:
     return {"float_accuracy": reached, "accuracy": reached, "density": 1.0, "bits": "float16"}
 
 
-def _measured(job: Job, graph: Graph) -> dict[str, Any]:
-    """Accuracy, density and bits of a quantised Graph."""
-    hw, layers = hwconfig.load(job.recipe.hw), [n for n in graph if n.op == "conv"]
-    bits = {n.name: job.recipe.weight_bits.get(n.name, hw.u_bits) for n in layers}
-    start = job.recipe.start
+def _measured(job: Job, ready: Setting, graph: Graph) -> dict[str, Any]:
+    """Accuracy, density and bits of a quantised Graph; the float accuracy is that of the network before pruning."""
+    layers, chosen = [n for n in graph if n.op == "conv"], _bits(job.recipe, ready)
+    before = ready.start_card.get("float_accuracy")
+    if ready.model is not None:
+        before = round(module_accuracy(ready.model, job.data.test, "cpu"), 2)
     return {
-        "float_accuracy": None if start is None else trained(start).card["float_accuracy"],
-        "accuracy": round(graph_accuracy(graph, hw, job.data.test, "cpu"), 2),
+        "float_accuracy": before,
+        "accuracy": round(graph_accuracy(graph, ready.hw, job.data.test, "cpu"), 2),
         "density": {n.name: n.attrs.get("density", (1, 1))[0] / n.attrs.get("density", (1, 1))[1] for n in layers},
-        "bits": bits, "tile": {n.name: n.attrs["tile"] for n in layers},
-    }  # fmt: skip
+        "bits": {n.name: chosen.get(n.name, ready.hw.u_bits) for n in layers},
+        "tile": {n.name: n.attrs["tile"] for n in layers},
+    }
 
 
-def _export(job: Job, logs: Logs, measured: dict[str, Any]) -> dict[str, Any]:
+def _export(job: Job, ready: Setting, logs: Logs, measured: dict[str, Any]) -> dict[str, Any]:
     """Write card.json, last of all: a folder with a card is whole."""
     recipe, data = job.recipe, job.data
     used = f"{len(data.train.labels):,} training images, {len(data.holdout.labels):,} held out to choose the epoch"
     card = {
-        "name": recipe.name, "network": recipe.network, "arguments": recipe.arguments, **measured,
+        "name": recipe.name, "network": ready.network, "arguments": ready.arguments, **measured,
         "accuracy_unit": f"percent of {len(data.test.labels):,} test images, measured with the weights as stored",
         "data": f"{data.name}: {used}, {len(data.test.labels):,} test images",
         "seed": recipe.seed, "hw": recipe.hw, "start": recipe.start, "teacher": recipe.teacher,

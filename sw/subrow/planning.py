@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from subrow import passes
 from subrow.compress.srbs import Density, prunable
 from subrow.emit.legal import check
@@ -66,3 +68,13 @@ def plan_network(
     graph = with_tiles(graph, tile, hw, density, linear)
     fused = passes.run(graph, passes.AFTER_COMPRESSION)
     return plan(rearranged(fused, hw, {*densities, *out}), hw, densities, out), out
+
+
+def plan_tiled(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -> list[Planned]:
+    """The instructions of a Graph whose tiles are chosen, every layer at its own density; dense without one.
+
+    Raises UnsupportedError for what the engine has no instruction for, CapacityError for a layer that fits no buffer.
+    """
+    fused = passes.run(graph, passes.AFTER_COMPRESSION)
+    check(fused, hw.sub_row)
+    return plan(rearranged(fused, hw, densities), hw, densities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +42,24 @@ class Trained:
 
     def network(self) -> nn.Module:
         """The float network with its weights, in eval mode. Raises InputError when the folder holds a Graph."""
+        from models import ModelError
         from models.checkpoint import load_checkpoint
 
         if self.in_integers:
             raise InputError(f"{self.folder}: holds a quantised Graph, not float weights")
-        model: Any = load_model(self.card["network"], self.card.get("arguments", {}))
-        return load_checkpoint(model, self.weights).eval()
+        model: Any = load_model(*self.source())
+        try:
+            return load_checkpoint(model, self.weights).eval()
+        except ModelError as error:
+            raise InputError(str(error)) from error
+
+    def source(self) -> tuple[str, dict[str, Any]]:
+        """`module:callable` of the float network, and the arguments that it was called with."""
+        return self.card["network"], dict(self.card.get("arguments", {}))
+
+    def digest(self) -> str:
+        """Of the weights' file."""
+        return hashlib.blake2b(self.weights.read_bytes(), digest_size=8).hexdigest()
 
     def graph(self) -> StoredGraph:
         """The quantised Graph. Raises ProgramError when the folder holds float weights."""
@@ -65,7 +78,8 @@ def trained(name: str | Path) -> Trained:
         raise InputError(f"trained network {name}: not found; {way}")
     try:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        card["network"]
+        if not isinstance(card["network"], str) or not isinstance(card.get("arguments", {}), dict):
+            raise TypeError("network must be a text, arguments a table")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'card.json'}: damaged, or does not say its network ({error!r})") from error
     return Trained(folder, card)

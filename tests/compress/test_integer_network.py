@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import subrow
 from subrow.api import compressed, quantised
@@ -133,3 +134,59 @@ def test_what_it_cannot_compute_is_refused(layer: nn.Module, name: str) -> None:
     graph = quantised(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), layer).eval(), images, HW, calibration=images)
     with pytest.raises(UnsupportedError, match=f"{name} cannot be trained in integers"):
         IntegerNetwork(graph, HW)
+
+
+class Depthwise(nn.Module):
+    """A depthwise layer between two others, and a mean, which is a grouped layer of equal weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu(self.b(functional.relu6(self.a(x))))
+        return self.c(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+def test_depthwise_weights_learn_and_means_do_not() -> None:
+    images = torch.rand(8, 3, 8, 8).numpy()
+    graph = quantised(Depthwise().eval(), images, HW, calibration=images)
+    learns = {layer.node.name: layer.latent.requires_grad for layer in IntegerNetwork(graph, HW).layers.values()}
+    grouped = {n.name: n for n in graph if n.op == "conv" and n.attrs["groups"] > 1}
+    assert len(grouped) == 2
+    assert {name: learns[name] for name in grouped} == {name: node.name == "b" for name, node in grouped.items()}
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses to turn a tensor into a Python number: on a GPU that waits, and no graph can be captured of it."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):  # noqa: ANN001, ANN204
+        assert function is not torch.ops.aten._local_scalar_dense.default, "waits for the device"
+        return function(*arguments, **(options or {}))
+
+
+def test_a_step_never_waits_for_the_device(graph: Graph) -> None:
+    network, images = IntegerNetwork(graph, HW), torch.rand(4, 3, 16, 16)
+    with NoWaiting():
+        network(images).sum().backward()
+    assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("narrow", ({}, {"acc_bits": 20, "y_bits": 26}), ids=("as built", "narrow"))
+def test_whatever_training_does_the_hardware_can_hold(graph: Graph, narrow: dict[str, int]) -> None:
+    """Parameters far from where they started still give a Graph within every bound, the one that forward computes."""
+    hw = dataclasses.replace(HW, **narrow)
+    network = IntegerNetwork(graph, hw).double()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if name.endswith(("eu", "ev")) and value.requires_grad:
+                value += torch.randint(-9, 10, value.shape, generator=generator)
+            if name.endswith(("latent", "bias")):
+                value *= 50
+    broken = network.to_graph()
+    assert any(max(n.attrs["quant"].em) > 9 for n in broken if n.op == "conv") or narrow
+    images = np.random.default_rng(1).random((8, 3, 16, 16), dtype=np.float32)
+    again = IntegerNetwork(broken, hw).double()
+    with torch.no_grad():
+        torch.testing.assert_close(again(torch.from_numpy(images)), network(torch.from_numpy(images)))

@@ -99,7 +99,8 @@ def _cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     """One square of each picture set to the batch's mean; its centre lies anywhere in the picture."""
     count, _, height, width = images.shape
     centre = torch.rand(2, count, 1, generator=generator, device=images.device)
-    rows = (torch.arange(height, device=images.device) - (centre[0] * height).floor()).abs() * 2 < side
-    columns = (torch.arange(width, device=images.device) - (centre[1] * width).floor()).abs() * 2 < side
+    sides = zip((height, width), centre, strict=True)
+    away = [torch.arange(n, device=images.device) - (c * n).floor() for n, c in sides]
+    rows, columns = ((d >= -(side // 2)) & (d < side - side // 2) for d in away)
     hole = rows[:, None, :, None] & columns[:, None, None, :]
     return torch.where(hole, images.mean(), images)

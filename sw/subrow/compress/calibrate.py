@@ -92,7 +92,7 @@ def clip_limit(values: NDArray[np.float64], peak: float, method: Method, percent
 def window_values(node: Node, x: Tensor, scale: float) -> NDArray[np.int64]:
     """Integer B^T x B of a sample of a Winograd layer's windows, [taps, C, windows]."""
     q = padded(node, torch.clamp(torch.round(x / scale), -127, 127))
-    v = windows(tile_kind(node), q)
+    v = windows(tile_kind(node), q).transpose(1, 2)
     return v[:, :, :: max(1, v.shape[2] // _WINDOWS)].numpy().astype(np.int64)
 
 

@@ -78,7 +78,7 @@ def features(node: Node, x: Tensor, sub_row: int) -> NDArray[np.float32]:
     x = padded(node, x)
     kind = tile_kind(node)
     if kind is not TileKind.DIRECT:
-        return windows(kind, x).numpy()
+        return windows(kind, x).transpose(1, 2).numpy()
     _, channels, kh, kw = node.params["weight"].shape
     flat = functional.unfold(x, (kh, kw), stride=pair(node.attrs["stride"]))  # N, C * kh * kw, positions
     order = torch.from_numpy(reduction_order(channels, (kh, kw), sub_row))

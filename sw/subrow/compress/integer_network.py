@@ -1,7 +1,8 @@
 """Quantisation-aware training: a quantised Graph as a torch module that computes the integers of docs/numerics.md.
 
-Forward is the integer pipeline itself, carried in floats (exact in float64, and in float32 as long as sums stay below
-2^24); backward passes straight through every rounding and stops at every clamp. What learns, after Esser et al.,
+Forward is the integer pipeline itself, carried in floats: bit for bit in float64. In float32, which training uses, sums
+and products above 2^24 are rounded, so that an output may be a step off; what is exported is measured in float64.
+Backward passes straight through every rounding and stops at every clamp. What learns, after Esser et al.,
 "Learned Step Size Quantization", ICLR 2020: weights in their own domain under the mask, one scale for each output
 channel, the powers of two of each tap (eu for weights, ev for inputs), biases, and the scale of every output tensor.
 """
@@ -20,14 +21,14 @@ from torch.nn import functional
 
 from subrow.compress import winograd
 from subrow.compress.execute import apply, padded
-from subrow.compress.quantise import Weights, finish
-from subrow.compress.sparse_network import layer_key
+from subrow.compress.quantise import MAX_EM, Weights, finish
+from subrow.compress.sparse_network import check_single, layer_key
 from subrow.ir.graph import Graph, Node, pair
 from subrow.ir.weights import Quant, from_reduction, mask_of, tile_kind, to_reduction
 from subrow.spec.errors import UnsupportedError
 from subrow.spec.formats import signed_max
 from subrow.spec.hwconfig import HwConfig
-from subrow.spec.winograd import TileKind
+from subrow.spec.winograd import TileKind, output_tap_weights
 
 Scaled = tuple[Tensor, Tensor]
 """Integers of a tensor, and the real value of one step (a scalar)."""
@@ -35,26 +36,58 @@ LATENT_RATE, EXPONENT_RATE = 30.0, 3.0
 """Learning rates against that of a logarithm of a scale: weights and biases count in steps, exponents in octaves."""
 
 
+def _inside(gradient: Tensor, rounded: Tensor, low: float, high: float) -> Tensor:
+    """The gradient where low <= rounded <= high, else 0; rounded holds whole numbers."""
+    result: Tensor = torch.ops.aten.hardtanh_backward(gradient, rounded, low - 0.5, high + 0.5)
+    return result
+
+
 class _RoundClamp(torch.autograd.Function):
     """clamp(floor(x + 1/2), low, high); the gradient passes where nothing was clamped."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: Any, high: Any) -> Tensor:
-        rounded = torch.floor(x + 0.5)
-        result = torch.clamp(rounded, low, high)
-        ctx.save_for_backward(rounded == result)
-        return result
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        rounded = (x + 0.5).floor_()
+        ctx.limits = low, high
+        if low == -math.inf and high == math.inf:
+            return rounded
+        ctx.save_for_backward(rounded)
+        return rounded.clamp(low, high)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return gradient * inside, None, None
+        return (_inside(gradient, *ctx.saved_tensors, *ctx.limits) if ctx.saved_tensors else gradient), None, None
 
 
-def round_clamp(x: Tensor, low: Tensor | float = -math.inf, high: Tensor | float = math.inf) -> Tensor:
+class _Shift(torch.autograd.Function):
+    """clamp(floor(v * scale + 1/2), -limit, limit) for v [taps, windows, C], scale [taps, 1, 1]: one pass in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, scale: Tensor, limit: float) -> Tensor:
+        rounded = (v * scale).add_(0.5).floor_()
+        ctx.save_for_backward(v, scale, rounded)
+        ctx.limit = limit
+        return rounded.clamp(-limit, limit)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        v, scale, rounded = ctx.saved_tensors
+        gradient = _inside(gradient, rounded, -ctx.limit, ctx.limit)
+        moved = torch.stack([torch.dot(g.reshape(-1), x.reshape(-1)) for g, x in zip(gradient, v, strict=True)])
+        return gradient.mul_(scale), moved[:, None, None], None
+
+
+def round_clamp(x: Tensor, low: float = -math.inf, high: float = math.inf) -> Tensor:
     """clamp(floor(x + 1/2), low, high) with a straight-through gradient."""
     result: Tensor = _RoundClamp.apply(x, low, high)
+    return result
+
+
+def shifted(v: Tensor, ev: Tensor, limit: float) -> Tensor:
+    """V of docs/numerics.md: v [taps, windows, C] shifted right by ev [taps], rounded and clamped, straight through."""
+    result: Tensor = _Shift.apply(v, torch.exp2(-ev)[:, None, None], limit)
     return result
 
 
@@ -80,10 +113,8 @@ class IntegerNetwork(nn.Module):
 
     def __init__(self, graph: Graph, hw: HwConfig, bits: dict[str, int] | None = None) -> None:
         super().__init__()
+        check_trainable(graph)
         self.graph, self.hw = graph, hw
-        for node in graph:
-            if (what := _untrainable(node)) is not None:
-                raise UnsupportedError(f"node {node.name}: {what} cannot be trained in integers; train without it")
         layers = {
             layer_key(n.name): IntegerConvolution(n, hw, (bits or {}).get(n.name, hw.u_bits))
             for n in graph
@@ -130,6 +161,14 @@ class IntegerNetwork(nn.Module):
         return self.graph.replace(changed)
 
 
+def check_trainable(graph: Graph) -> None:
+    """Raises UnsupportedError, naming the node, for a fused Graph that has no integer forward here."""
+    check_single(graph)
+    for node in graph:
+        if (what := _untrainable(node)) is not None:
+            raise UnsupportedError(f"node {node.name}: {what} cannot be trained in integers; train without it")
+
+
 def _untrainable(node: Node) -> str | None:
     """What of a node has no integer forward here, or None."""
     if node.op in ("concat", "upsample", "avg_pool"):
@@ -155,6 +194,7 @@ class IntegerConvolution(nn.Module):
     mask: Tensor
     first_step: Tensor
     first_eu: Tensor
+    tap_weights: Tensor
 
     def __init__(self, node: Node, hw: HwConfig, bits: int) -> None:
         super().__init__()
@@ -167,16 +207,19 @@ class IntegerConvolution(nn.Module):
         step, eu = step * 2.0 ** int(eu.min()), eu - eu.min()  # so that e0 of docs/numerics.md comes out as before
         mask = mask_of(node, q.sub_row)
         self.latent = _learned(self._shaped(q.u), LATENT_RATE)
-        self.register_buffer("mask", torch.ones(()) if mask is None else torch.tensor(self._shaped(mask)).float())
-        self.register_buffer("first_step", torch.tensor(step))
-        self.register_buffer("first_eu", torch.tensor(eu, dtype=torch.float32))
+        kept = torch.ones(()) if mask is None else torch.tensor(self._shaped(mask)).float()
+        self.register_buffer("mask", kept, persistent=False)
+        self.register_buffer("first_step", torch.tensor(step), persistent=False)
+        self.register_buffer("first_eu", torch.tensor(eu, dtype=torch.float32), persistent=False)
+        taps = np.ones((1, 1)) if self.kind is TileKind.DIRECT else output_tap_weights(self.kind)
+        self.register_buffer("tap_weights", torch.tensor(taps, dtype=torch.float32), persistent=False)
         self.log_step = _learned(np.zeros(len(step)), 1.0)
         self.log_out = _learned(0.0, 1.0)
         self.eu, self.ev = (_learned(e, EXPONENT_RATE) for e in (eu, q.ev))
         for exponents in (self.eu, self.ev):
             exponents.requires_grad_(self.kind is not TileKind.DIRECT)
         self.bias = _learned(q.bias * y_step, LATENT_RATE)
-        if node.attrs["groups"] != 1:  # an average pool stays one
+        if node.attrs["groups"] != 1 and not np.ptp(q.u):  # an average pool stays one
             self.latent.requires_grad_(False)
 
     def _shaped(self, u: NDArray[Any]) -> NDArray[Any]:
@@ -192,36 +235,80 @@ class IntegerConvolution(nn.Module):
         """[K]: real value of one step of a weight whose eu is 0."""
         return self.first_step.to(self.log_step.dtype) * torch.exp2(self.log_step)
 
-    def exponents(self) -> tuple[Tensor, Tensor]:
-        """(eu, ev) [taps] as whole numbers; ev is at least 0."""
-        eu = through(torch.round(self.eu), self.eu)
-        return eu, round_clamp(self.ev, 0.0, 15.0)
+    def exponents(self, in_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """(eu, ev) [taps] as whole numbers, ev at least 0; in_scale: real value of one step of the input.
 
-    def weights(self) -> Tensor:
-        """Integer weights, in the shape of latent."""
-        eu, _ = self.exponents()
+        The smallest eu are raised where em would exceed its field, or Y with its bias its width.
+        """
+        eu, ev = through(torch.round(self.eu), self.eu), round_clamp(self.ev, 0.0, float(MAX_EM))
+        with torch.no_grad():
+            total = eu + ev
+            least = torch.maximum(total.max() - MAX_EM, self._least_e0(eu, ev, in_scale))
+            raised = (least - total).clamp(min=0)
+        return eu + raised, ev
+
+    def _least_e0(self, eu: Tensor, ev: Tensor, in_scale: Tensor) -> Tensor:
+        """The e0 that leaves half of Y's width free, if Y could exceed it at some input; else no limit."""
+        bias = self._bias_size(in_scale)
+        most = (self._largest_y(self.weights(eu), eu + ev) + bias).max()
+        widest = torch.exp2((eu + ev).min())
+        fits = (most < widest * 2.0 ** (self.hw.y_bits - 1)) & (bias.max() < widest * 2.0**31)
+        needed = torch.maximum(most * 2.0 ** (2 - self.hw.y_bits), bias.max() * 2.0**-30)
+        return torch.where(fits, -math.inf, torch.ceil(torch.log2(needed)))
+
+    def _bias_size(self, in_scale: Tensor) -> Tensor:
+        """[K]: magnitude of the bias in steps of Y at e0 = 0."""
+        return (self.bias * self.first_out / (in_scale * self.step())).abs()
+
+    def _largest_y(self, u: Tensor, total: Tensor) -> Tensor:
+        """[K]: largest |Y| at any input, in steps of Y at e0 = 0; total = eu + ev."""
+        sums = self._row_sums(u) * self.hw.v_max * torch.exp2(total)[:, None]
+        return sums[0] if self.kind is TileKind.DIRECT else (self.tap_weights.to(sums.dtype) @ sums).amax(0)
+
+    def numbers(self, in_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(weights, eu, ev) that fit the hardware: a channel whose Y is still too wide gets smaller weights."""
+        eu, ev = self.exponents(in_scale)
+        u = self.weights(eu)
+        with torch.no_grad():
+            unit = torch.exp2((eu + ev).min())
+            room = 2.0 ** (self.hw.y_bits - 1) - 2 - self._bias_size(in_scale) / unit
+            share = (room * unit / self._largest_y(u, eu + ev)).clamp(max=1)
+            whole = torch.trunc(u * (share[:, None, None, None] if u.ndim == 4 else share[:, None]))
+        return through(whole, u), eu, ev
+
+    def _row_sums(self, u: Tensor) -> Tensor:
+        """[taps, K]: sums of the weights' magnitudes."""
+        return u.abs().flatten(1).sum(1)[None] if self.kind is TileKind.DIRECT else u.abs().sum(2)
+
+    def weights(self, eu: Tensor) -> Tensor:
+        """Integer weights, in the shape of latent; a row whose products could overflow their sum is made smaller."""
         rest = torch.exp2(self.first_eu - eu)[:, None, None] * torch.exp2(-self.log_step)[:, None]
         if self.kind is TileKind.DIRECT:
             rest = rest[0, :, :, None, None]
-        return round_clamp(self.latent * rest, -self.limit, self.limit) * self.mask
+        u = round_clamp(self.latent * rest, -self.limit, self.limit) * self.mask
+        with torch.no_grad():
+            most = ((1 << self.hw.acc_bits - 1) - 1) // self.hw.v_max
+            share = (most / self._row_sums(u)).clamp(max=1)
+            share = share[0, :, None, None, None] if self.kind is TileKind.DIRECT else share[:, :, None]
+            whole = torch.trunc(u * share)
+        return through(whole, u)
 
-    def sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(self, x: Tensor, in_scale: Tensor) -> tuple[Tensor, Tensor]:
         """(Y [N, K, OH, OW] of integers x, e0)."""
-        eu, ev = self.exponents()
-        x, u = padded(self.node, x), self.weights()
+        x, (u, eu, ev) = padded(self.node, x), self.numbers(in_scale)
         if self.kind is TileKind.DIRECT:
             attrs = self.node.attrs
             return functional.conv2d(x, u, stride=pair(attrs["stride"]), groups=attrs["groups"]), eu[0]
         total = eu + ev
         e0 = total.detach().min()
         v_max = float(signed_max(self.hw.v_bits))
-        v = round_clamp(winograd.windows(self.kind, x) * torch.exp2(-ev)[:, None, None], -v_max, v_max)
-        m = torch.bmm(u, v) * torch.exp2(total - e0)[:, None, None]
-        return winograd.outputs(self.kind, m, len(x), (x.shape[2] - 2, x.shape[3] - 2)), e0
+        v = shifted(winograd.windows(self.kind, x), ev, v_max)
+        m, size = winograd.products(v, u), (x.shape[2] - 2, x.shape[3] - 2)
+        return winograd.outputs(self.kind, m, len(x), size, torch.exp2(total - e0)), e0
 
     def forward(self, x: Scaled, residual: Scaled | None = None) -> Scaled:
         """Integers and their scale; see docs/numerics.md."""
-        y, e0 = self.sums(x[0])
+        y, e0 = self.sums(*x)
         out = self.out_scale()
         real_y = x[1] * self.step() * torch.exp2(e0)
         bias = round_clamp(self.bias * self.first_out / real_y)
@@ -234,14 +321,16 @@ class IntegerConvolution(nn.Module):
     def _activated(self, z: Tensor, out: Tensor) -> Tensor:
         act = self.node.attrs.get("act")
         low = 0.0 if act in ("relu", "relu6") else -127.0
-        high = torch.clamp(torch.round(6 / out.detach()), 1, 127) if act == "relu6" else 127.0
-        return round_clamp(z, low, high)
+        z = z.clamp(low, 127.0)  # whole numbers already
+        if act != "relu6":
+            return z
+        return torch.minimum(z, torch.clamp(torch.round(6 / out.detach()), 1, 127))  # `clamp` would wait for the tensor
 
     def quant_now(self, scales: dict[str, float]) -> Quant:
         """The node's integers with the parameters as they are now; scales of tensors by name."""
         with torch.no_grad():
-            u = self.weights().cpu().numpy().astype(np.int64)
-            eu, ev = (e.cpu().numpy().astype(np.int64) for e in self.exponents())
+            numbers = self.numbers(self.log_step.new_tensor(scales[self.node.inputs[0]]))
+            u, eu, ev = (e.cpu().numpy().astype(np.int64) for e in numbers)
             step = self.step().cpu().numpy().astype(np.float64)
             bias = (self.bias * self.first_out).cpu().numpy().astype(np.float64)
         if self.kind is TileKind.DIRECT:

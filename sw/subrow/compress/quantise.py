@@ -20,7 +20,8 @@ from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TileKind, as_float, output_tap_weights, tap_order
 from subrow.spec.winograd import tile as tile_of
 
-_MAX_EM = 15
+MAX_EM = 15
+"""Largest em and ev that an instruction holds."""
 _BIAS_LIMIT = 1 << 30
 _CACHED = 1 << 15  # weights whose rounding is tried at once
 _FACTORS = np.linspace(0.6, 1.0, 17)
@@ -75,8 +76,8 @@ def _layer(node: Node, hw: HwConfig, scales: dict[str, float], values: NDArray[n
     importance = energy * _output_energy(tile_kind(node), len(ev))
     floor = np.abs(bias) / (s_in * _BIAS_LIMIT / 4)
     weights = fit(u, hw.u_bits, importance, floor)
-    for _ in range(_MAX_EM + 1):
-        weights = _limit_spread(u, weights, ev, hw.u_bits, _MAX_EM)
+    for _ in range(MAX_EM + 1):
+        weights = _limit_spread(u, weights, ev, hw.u_bits, MAX_EM)
         weights = _limit_sum(u, weights, hw)
         if mask is not None:
             weights = Weights(weights.u * mask, weights.scale, weights.eu)
@@ -292,13 +293,13 @@ def check_bounds(node: Node, quant: Quant, hw: HwConfig) -> None:
             f"layer {node.name}: output sums can reach {y}, y_bits = {hw.y_bits} holds {(1 << hw.y_bits - 1) - 1}; "
             "raise y_bits, or use a smaller tile"
         )
-    if max(quant.em) > _MAX_EM or max(quant.ev) > _MAX_EM:
-        raise QuantisationError(f"layer {node.name}: em {quant.em} or ev {quant.ev} exceeds {_MAX_EM}")
+    if max(quant.em) > MAX_EM or max(quant.ev) > MAX_EM:
+        raise QuantisationError(f"layer {node.name}: em {quant.em} or ev {quant.ev} exceeds {MAX_EM}")
     if np.abs(quant.u).max(initial=0) > hw.u_max:
         raise QuantisationError(f"layer {node.name}: weight {np.abs(quant.u).max()} exceeds u_bits = {hw.u_bits}")
 
 
 __all__ = [
-    "Quant", "Weights", "activation_limits", "check_bounds", "exact_f2", "finish", "fit", "quantise", "to_reduction",
-    "y_bounds",
+    "MAX_EM", "Quant", "Weights", "activation_limits", "check_bounds", "exact_f2", "finish", "fit", "quantise",
+    "to_reduction", "y_bounds",
 ]  # fmt: skip

@@ -27,11 +27,21 @@ def layer_key(name: str) -> str:
     return name.replace(".", "/")
 
 
+def check_single(graph: Graph) -> None:
+    """Raises UnsupportedError unless the Graph has one input and one output, as images and labels have."""
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise UnsupportedError(
+            f"Graph {graph.name}: {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; networks that learn "
+            "from labelled images, or are measured with them, have one of each"
+        )
+
+
 class SparseNetwork(nn.Module):
     """A Graph in float, before batch-norm is folded: images N x C x H x W to the output's tensor."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
+        check_single(graph)
         self.graph = graph
         self.layers = nn.ModuleDict({layer_key(n.name): _LAYERS[n.op](n) for n in graph if n.op in _LAYERS})
 
@@ -77,10 +87,10 @@ class SparseConvolution(nn.Module):
             gain = winograd.tap_gains(self.kind).float()[:, None, None]
         elif self.pruned:
             value, mask = self._spatial(value), self._spatial(mask)
-        self.register_buffer("gain", gain)
+        self.register_buffer("gain", gain, persistent=False)
         self.weight = nn.Parameter(torch.tensor(np.array(value), dtype=torch.float32) / gain)
         self.weight.requires_grad_(node.attrs["groups"] == 1 or bool(np.ptp(value)))  # an average pool stays one
-        self.register_buffer("mask", torch.tensor(np.array(mask)).float())
+        self.register_buffer("mask", torch.tensor(np.array(mask)).float(), persistent=False)
         bias = node.params.get("bias")
         self.bias = None if bias is None else nn.Parameter(torch.tensor(np.array(bias), dtype=torch.float32))
 

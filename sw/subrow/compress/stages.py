@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from subrow.compress.checkpoint import EpochLog, Settings
 from subrow.compress.integer_network import IntegerNetwork
 from subrow.compress.sparse_network import SparseNetwork
 from subrow.compress.training import (
     Data,
-    EpochLog,
     Loss,
     Report,
     Schedule,
     accuracy,
     cross_entropy,
     distillation,
-    rank,
     start_processes,
     train,
 )
 from subrow.ir.graph import Graph
-from subrow.spec.errors import ConfigError
+from subrow.spec.errors import ConfigError, InputError
 from subrow.spec.hwconfig import HwConfig
 
 
@@ -58,19 +60,25 @@ class Stage:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What all stages share: images to learn from and to choose the epoch by, on one device, and where state goes."""
+    """What all stages share: images to learn from and to choose the epoch by, on one device, and where state goes.
+
+    settings: what the result of a stage depends on beside its table, by stage; a checkpoint of others is refused.
+    """
 
     data: Data
     holdout: Data
     folder: Path
     report: Report = print
     teacher: nn.Module | None = None
+    settings: Mapping[str, Settings] = field(default_factory=dict)
 
     def run(self, model: nn.Module, stage: Stage, name: str) -> list[EpochLog]:
         """Train a module in place; it ends with the weights of its best epoch, on its device."""
         model.to(self.data.images.device)
         loss = stage.loss(self.teacher)
-        return train(model, self.data, self.holdout, stage.schedule, loss, self.folder / f"{name}.pt", self.report).log
+        own = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage) if f.name != "schedule"}
+        known, path = {**own, **self.settings.get(name, {})}, self.folder / f"{name}.pt"
+        return train(model, self.data, self.holdout, stage.schedule, loss, path, self.report, known).log
 
     def retrain(self, graph: Graph, stage: Stage) -> tuple[Graph, list[EpochLog]]:
         """A pruned Graph before batch-norm is folded, with its kept weights trained."""
@@ -83,38 +91,64 @@ class Trainer:
     ) -> tuple[Graph, list[EpochLog]]:
         """A quantised Graph with its integers trained."""
         network = IntegerNetwork(graph, hw, bits)
-        log = self.run(network, stage, "integers")
-        return network.to_graph(), log
+        log = self.run(network, stage, "integer")
+        return network.double().to_graph(), log
 
 
 def make_trainer(
-    train_images: Any, holdout: Any, folder: Path, device: str, report: Report, teacher: nn.Module | None
-) -> Trainer:
+    train_images: Any, holdout: Any, folder: Path, device: str, report: Report, teacher: nn.Module | None,
+    settings: Mapping[str, Settings] | None = None,
+) -> Trainer:  # fmt: skip
     """A Trainer on `cpu`, `cuda` or `auto` (a GPU if there is one), from arrays (images, labels)."""
-    start_processes()
     where = chosen_device(device)
+    start_processes(where)
     if teacher is not None:
         teacher.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Trainer(Data.of(train_images, where), Data.of(holdout, where), folder, report, teacher)
+    data, held_back = Data.of(train_images, where), Data.of(holdout, where)
+    return Trainer(data, held_back, folder, report, teacher, settings or {})
+
+
+def check_fits(model: object, images: tuple[Any, Any], name: str) -> None:
+    """Raises InputError unless a module takes these images and has an output for each of their labels."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{name} is a {type(model).__name__}; give a torch.nn.Module, which can learn")
+    sample = torch.as_tensor(images[0][:2]).to(next((p.device for p in model.parameters()), "cpu"))
+    was_training = model.training
+    try:
+        with torch.inference_mode():
+            outputs = model.eval()(sample).flatten(1).shape[1]
+    except (RuntimeError, ValueError, IndexError) as error:
+        shape, reason = "x".join(map(str, sample.shape[1:])), str(error).strip().splitlines()[0]
+        raise InputError(f"{name} does not take images of {shape} ({reason}); give the data it was made for") from error
+    finally:
+        model.train(was_training)
+    most = int(torch.as_tensor(images[1]).max())
+    if most >= outputs:
+        raise InputError(f"{name} has {outputs} outputs, but there are labels up to {most}: give data of its classes")
 
 
 def chosen_device(name: str) -> str:
-    """`cpu`, or the GPU of this process. Raises ConfigError for a GPU that is not there."""
+    """`cpu`, or the GPU that torchrun leaves to this process. Raises ConfigError for a GPU that is not there."""
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {name!r}: must be auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda: torch finds no GPU; use --device cpu, or a torch build for your GPU")
     chosen = name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    return f"cuda:{rank() % torch.cuda.device_count()}" if chosen == "cuda" else chosen
+    if chosen == "cpu":
+        return chosen
+    place, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if place >= count:
+        raise ConfigError(f"device {name}: process {place} of this machine has no GPU of its own, there are {count}")
+    return f"cuda:{place}"
 
 
-def module_accuracy(model: nn.Module, images: tuple[Any, Any], device: str = "cpu") -> float:
-    """Accuracy in percent of a float network."""
+def module_accuracy(model: nn.Module, images: tuple[Any, Any], device: str = "cpu", name: str = "") -> float:
+    """Accuracy in percent of a network. Raises InputError when images or labels are not for it."""
+    check_fits(model, images, name or f"network {type(model).__name__}")
     return accuracy(model.to(device).eval(), Data.of(images, device))
 
 
 def graph_accuracy(graph: Graph, hw: HwConfig, images: tuple[Any, Any], device: str = "cpu") -> float:
     """Accuracy in percent of a Graph as torch computes it: in integers once quantised, in float before."""
-    return module_accuracy(
-        IntegerNetwork(graph, hw) if graph.stage == "quantised" else SparseNetwork(graph), images, device
-    )
+    model = IntegerNetwork(graph, hw) if graph.stage == "quantised" else SparseNetwork(graph)
+    return module_accuracy(model, images, device, f"Graph {graph.name}")

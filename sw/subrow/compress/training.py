@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,10 +20,9 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from subrow.compress.augment import Augment, augment
+from subrow.compress.checkpoint import EpochLog, Progress, Settings, resume, save_checkpoint
 from subrow.spec.errors import ConfigError, InputError
 
-EpochLog = dict[str, float | int]
-"""One epoch: epoch (from 1), learning_rate at its end, train_loss, holdout_accuracy (percent), seconds."""
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(logits, images, labels) -> the batch's mean loss."""
 Report = Callable[[str], None]
@@ -32,7 +30,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a stage is trained. Batches are whole: images that do not fill one are left out of their epoch."""
+    """How a stage is trained. Batches are whole: images that do not fill one are left out of their epoch.
+
+    epoch_images: training images drawn for an epoch, 0 for all; shorter epochs are checked and saved more often.
+    """
 
     epochs: int
     seed: int = 1
@@ -43,6 +44,7 @@ class Schedule:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     bf16: bool = False
+    epoch_images: int = 0
     augment: Augment = Augment()
 
     def __post_init__(self) -> None:
@@ -54,8 +56,20 @@ class Schedule:
                 raise ConfigError(f"schedule: {name} is {getattr(self, name)}; it must be in [0, 1)")
         if self.optimizer not in ("sgd", "adam"):
             raise ConfigError(f"schedule: optimizer is {self.optimizer!r}; it must be 'sgd' or 'adam'")
-        if self.weight_decay < 0:
-            raise ConfigError(f"schedule: weight_decay is {self.weight_decay}; it must be at least 0")
+        for name in ("weight_decay", "epoch_images", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"schedule: {name} is {getattr(self, name)}; it must be at least 0")
+
+    def check(self, images: int, processes: int) -> None:
+        """Raises ConfigError unless so many training images fill a batch, and a batch so many processes evenly."""
+        found = min(images, self.epoch_images or images)
+        if found < self.batch:
+            raise ConfigError(f"schedule: batches of {self.batch} from {found} images; at most as many")
+        if self.batch % processes:
+            raise ConfigError(
+                f"schedule: batch is {self.batch}, which {processes} processes cannot share evenly; give a multiple of "
+                f"{processes}"
+            )
 
 
 @dataclass(frozen=True)
@@ -69,16 +83,6 @@ class Data:
     def of(cls, labelled: tuple[Any, Any], device: torch.device | str = "cpu") -> Data:
         """From arrays (images, labels)."""
         return cls(torch.as_tensor(labelled[0]).to(device), torch.as_tensor(labelled[1]).to(device))
-
-
-@dataclass
-class Progress:
-    """What a run carries from one epoch to the next."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    best: dict[str, Tensor] = field(default_factory=dict)
-    log: list[EpochLog] = field(default_factory=list)
 
 
 def accuracy(model: nn.Module, data: Data, batch: int = 500) -> float:
@@ -147,19 +151,21 @@ def _optimizer(model: nn.Module, schedule: Schedule, fused: bool) -> torch.optim
 
 def train(
     model: nn.Module, data: Data, holdout: Data, schedule: Schedule, loss: Loss, checkpoint: Path,
-    report: Report = print,
+    report: Report = print, settings: Settings | None = None,
 ) -> Progress:  # fmt: skip
     """Train for the epochs that are left, writing `checkpoint` after each; the result holds the best weights.
 
-    Raises ConfigError for a checkpoint of another schedule, InputError when the loss is no number.
+    settings: what the result depends on beside the schedule and the number of processes. Raises ConfigError for a
+    batch that does not fit and for a checkpoint of other settings, InputError for a damaged one and when the loss is
+    no number.
     """
+    schedule.check(len(data.labels), processes())
+    known = {**asdict(schedule), "processes": processes(), **(settings or {})}
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     progress = Progress(model, _optimizer(model, schedule, data.images.is_cuda))
     if checkpoint.is_file():
-        _resume(progress, schedule, checkpoint)
+        resume(progress, known, checkpoint)
         report(f"resumed after epoch {len(progress.log)} from {checkpoint}")
-    if len(data.labels) < schedule.batch:
-        raise ConfigError(f"schedule: batches of {schedule.batch} from {len(data.labels)} images; at most as many")
     forward = _prepared(model, data, schedule)
     for epoch in range(len(progress.log) + 1, schedule.epochs + 1):
         entry = _run_epoch(progress, forward, data, holdout, schedule, loss, epoch)
@@ -168,17 +174,17 @@ def train(
             progress.best = {name: value.clone() for name, value in model.state_dict().items()}
         progress.log.append(entry)
         if rank() == 0:
-            _save_checkpoint(progress, schedule, checkpoint)
+            save_checkpoint(progress, known, checkpoint)
             report(json.dumps(entry))
     model.load_state_dict(progress.best)
     _agree(model)
     return progress
 
 
-def start_processes() -> None:
-    """Join the processes that torchrun started, if it did; once in each process."""
+def start_processes(device: str) -> None:
+    """Join the processes that torchrun started, if it did; once in each process, for `cpu` or a GPU."""
     if distributed.is_torchelastic_launched() and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        distributed.init_process_group("gloo" if device == "cpu" else "nccl")
 
 
 def rank() -> int:
@@ -193,7 +199,8 @@ def _agree(model: nn.Module) -> None:
             distributed.broadcast(value, 0)
 
 
-def _world() -> int:
+def processes() -> int:
+    """How many processes share the work."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
@@ -230,13 +237,14 @@ def _run_epoch(
     torch.manual_seed(drawn_from)  # dropout draws from the global generator
     generator = torch.Generator(data.images.device).manual_seed(drawn_from)
     order = torch.randperm(len(data.labels), generator=generator, device=data.images.device)
-    batches = order[: len(order) // schedule.batch * schedule.batch].view(-1, schedule.batch)
+    count = min(len(order), schedule.epoch_images or len(order)) // schedule.batch
+    batches = order[: count * schedule.batch].view(-1, schedule.batch)
     progress.model.train()
     total, rate = torch.zeros((), device=data.images.device), 0.0
     for index, chosen in enumerate(batches):
         rate = learning_rate(schedule, (epoch - 1) * len(batches) + index, schedule.epochs * len(batches))
         images = augment(data.images[chosen], schedule.augment, generator)
-        mine = slice(rank(), None, _world())
+        mine = slice(rank(), None, processes())
         total += _step(progress, forward, (images[mine], data.labels[chosen][mine]), rate, schedule, loss)
     mean = _mean_over_processes(total / len(batches))
     if not math.isfinite(mean):
@@ -253,7 +261,7 @@ def _run_epoch(
 def _mean_over_processes(value: Tensor) -> float:
     if distributed.is_initialized():
         distributed.all_reduce(value)
-    return float(value) / _world()
+    return float(value) / processes()
 
 
 def _step(
@@ -271,32 +279,3 @@ def _step(
     value.backward()
     progress.optimizer.step()
     return value.detach()
-
-
-def _save_checkpoint(progress: Progress, schedule: Schedule, path: Path) -> None:
-    """Write the run's state aside, then rename: an interruption leaves the old checkpoint or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    state = {
-        "schedule": asdict(schedule),
-        "model": progress.model.state_dict(),
-        "optimizer": progress.optimizer.state_dict(),
-        "best": progress.best,
-        "log": progress.log,
-    }
-    torch.save(state, aside)
-    os.replace(aside, path)
-
-
-def _resume(progress: Progress, schedule: Schedule, path: Path) -> None:
-    """Fill `progress` from a checkpoint, which must be of the same schedule."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    for name, value in asdict(schedule).items():
-        if state["schedule"].get(name) != value:
-            raise ConfigError(
-                f"checkpoint {path}: {name} is {state['schedule'].get(name)} there and {value} here; give the same "
-                "values, another folder, or delete the file to start afresh"
-            )
-    progress.model.load_state_dict(state["model"])
-    progress.optimizer.load_state_dict(state["optimizer"])
-    progress.best, progress.log = state["best"], state["log"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -33,11 +35,17 @@ def within(found: Sensitivity, budget: int) -> dict[str, int]:
     return {curve.layer: int(round(s)) for curve, s in zip(found.curves, picks, strict=True)}
 
 
-def uniform(found: Sensitivity, budget: int) -> dict[str, int] | None:
-    """The largest density that all layers can have within so many estimated cycles, or None."""
+def uniform(
+    found: Sensitivity, budget: int, cost: Callable[[dict[str, int]], int] | None = None
+) -> dict[str, int] | None:
+    """The largest density that all layers can have within so many estimated cycles, or None.
+
+    cost: cycles of a choice; without it the sums of the curves.
+    """
+    cycles = cost or found.cycles
     for s in reversed(found.curves[0].kept):
         chosen = {c.layer: s for c in found.curves}
-        if found.cycles(chosen) <= budget:
+        if cycles(chosen) <= budget:
             return chosen
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from subrow.compress.execute import execute
 from subrow.compress.recalibrate import recalibrate
+from subrow.compress.sparse_network import check_single
 from subrow.compress.srbs import Density, prunable, prune
-from subrow.estimate import estimate_instructions
+from subrow.estimate import NetworkEstimate, estimate_instructions
 from subrow.ir.graph import Graph
 from subrow.passes.choose_tile import TileName
-from subrow.planning import lowered, plan_network, with_tiles
+from subrow.planning import lowered, plan_tiled, with_tiles
 from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
 
@@ -31,14 +32,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The curves of all layers that can be pruned; rest: cycles of everything else."""
+    """The curves of all layers that can be pruned; rest: cycles of everything else, with the turns between layers.
+
+    Sums of curves are near the network's estimate, not equal to it: a layer's start overlaps with the one before.
+    """
 
     sub_row: int
     curves: tuple[Curve, ...]
     rest: int
 
     def cycles(self, chosen: dict[str, int]) -> int:
-        """Estimated cycles of the network with chosen[layer] weights kept of each sub-row."""
+        """About the estimated cycles of the network with chosen[layer] weights kept of each sub-row."""
         return self.rest + sum(c.cycles[c.kept.index(chosen[c.layer])] for c in self.curves)
 
 
@@ -51,20 +55,33 @@ def measure(
     images [N, C, H, W] need no labels. The divergence is KL(dense || pruned) of the softmax over the outputs. kept: the
     values of s; default 1..L. Raises InputError when the network has no layer to prune.
     """
-    kept = tuple(sorted({*(kept or range(1, hw.sub_row)), hw.sub_row}))
-    cycles = {s: _cycles(graph, hw, tile, (s, hw.sub_row), linear) for s in kept}
-    ready = with_tiles(lowered(graph, hw), tile, hw, (hw.sub_row // 2, hw.sub_row), linear)
-    layers = prunable(ready, hw.sub_row, linear)
+    check_single(graph)
+    kept, length = tuple(sorted({*(kept or range(1, hw.sub_row)), hw.sub_row})), hw.sub_row
+    ready = tiled(graph, hw, tile, linear)
+    layers = prunable(ready, length, linear)
     if not layers:
-        raise InputError(f"Graph {graph.name}: no layer can be pruned in sub-rows of L = {hw.sub_row}")
+        raise InputError(f"Graph {graph.name}: no layer can be pruned in sub-rows of L = {length}")
+    estimates = {s: tiled_estimate(ready, hw, dict.fromkeys(layers, s)) for s in kept}
+    cycles = {s: _by_layer(estimates[s]) for s in kept}
     dense, curves = _outputs(ready, images), []
     for i, layer in enumerate(layers):
         if progress:
             progress(layer, i / len(layers))
-        found = [_divergence(dense, ready, layer, (s, hw.sub_row), images) for s in kept]
+        found = [_divergence(dense, ready, layer, (s, length), images) for s in kept]
         curves.append(Curve(layer, kept, tuple(found), tuple(cycles[s][layer] for s in kept)))
-    all_cycles = cycles[hw.sub_row]
-    return Sensitivity(hw.sub_row, tuple(curves), sum(all_cycles.values()) - sum(all_cycles[n] for n in layers))
+    return Sensitivity(length, tuple(curves), estimates[length].cycles - sum(cycles[length][n] for n in layers))
+
+
+def tiled(graph: Graph, hw: HwConfig, tile: TileName, linear: bool) -> Graph:
+    """A captured Graph with its tiles chosen, once for all densities: `auto` asks the cycle model at half of them."""
+    return with_tiles(lowered(graph, hw), tile, hw, (hw.sub_row // 2, hw.sub_row), linear)
+
+
+def tiled_estimate(graph: Graph, hw: HwConfig, kept: Mapping[str, int]) -> NetworkEstimate:
+    """The estimate of a Graph with tiles, with kept[layer] weights of each sub-row; others are dense."""
+    dense = hw.sub_row
+    planned = plan_tiled(graph, hw, {name: (s, dense) for name, s in kept.items() if s != dense})
+    return estimate_instructions(graph.name, [n.name for n, _ in planned], [i for _, i in planned], hw)
 
 
 def _divergence(
@@ -84,11 +101,8 @@ def _outputs(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float64]:
     return values - np.log(np.exp(values).sum(1, keepdims=True))
 
 
-def _cycles(graph: Graph, hw: HwConfig, tile: TileName, density: Density, linear: bool) -> dict[str, int]:
-    """Estimated cycles of each layer, all of them at one density; parts of a layer count together."""
-    planned, _ = plan_network(graph, tile, hw, density, linear)
-    names = [node.name for node, _ in planned]
-    result = estimate_instructions(graph.name, names, [ins for _, ins in planned], hw)
+def _by_layer(result: NetworkEstimate) -> dict[str, int]:
+    """Estimated cycles of each layer; parts of a layer count together."""
     found: dict[str, int] = {}
     for layer in result.layers:
         name = layer.name.partition("[")[0]
