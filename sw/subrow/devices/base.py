@@ -166,7 +166,7 @@ class Device(ABC):
         instruction exceeds a limit of docs/hardware.md. The Program before then stays.
         """
         self.check_program(program)
-        self.close()
+        self._unload()
         self._place(program)
         self._program = program
 
@@ -178,9 +178,13 @@ class Device(ABC):
     def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
         """Run images: [N, C, H, W] real numbers or int8; a dict by name when there are several inputs."""
 
+    def _unload(self) -> None:
+        """Free what the loaded Program holds, if there is one."""
+        self._program = None
+
     def close(self) -> None:
         """Free what the device holds; may be called twice."""
-        self._program = None
+        self._unload()
 
     def __enter__(self) -> Self:
         return self

@@ -218,9 +218,11 @@ class Engine:
         if field("STATUS", "error").of(status):
             code = field("STATUS", "error_code").of(status)
             raise self._fault(f"engine stopped with error {code} ({ERROR_NAMES.get(code, 'unknown')})")
+        done = field("STATUS", "done").of(status)
         if overdue:
-            raise self._fault(f"engine did not finish {overdue}")
-        if not field("STATUS", "done").of(status):
+            what = "engine has finished, but its interrupt did not arrive" if done else "engine did not finish"
+            raise self._fault(f"{what} {overdue}")
+        if not done:
             raise self._fault(f"engine says neither done nor error (STATUS {status:08x})")
         cycles = self._port.read("CYCLES_LO") | self._port.read("CYCLES_HI") << 32
         self._clear()

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from subrow.devices.base import Device, RunResult
 from subrow.devices.engine import Engine
-from subrow.spec.errors import DeviceError
 from subrow.spec.program import Program
 
 
@@ -25,11 +24,12 @@ class EngineDevice(Device):
         """The engine that is to run a Program that has been checked."""
 
     def _place(self, program: Program) -> None:
-        self._engine = engine = self._connect(program)
+        engine = self._connect(program)
         engine.place(program, self.slots)
+        self._engine = engine
 
-    def close(self) -> None:
-        super().close()
+    def _unload(self) -> None:
+        super()._unload()
         if self._engine is not None:
             self._engine.free()
         self._engine = None
@@ -37,8 +37,7 @@ class EngineDevice(Device):
     def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
         """Images one after the other; see Device. DeviceError carries the layer and the state of every unit."""
         program = self.program
-        if self._engine is None:
-            raise DeviceError(f"{self.name}: the engine is closed; load the Program again")
+        assert self._engine is not None  # load sets both
         inputs = self.quantised_inputs(x)
         count = len(next(iter(inputs.values())))
         outputs = {t.name: np.empty((count, *t.shape), np.int8) for t in program.outputs}

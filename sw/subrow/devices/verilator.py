@@ -108,8 +108,8 @@ class Verilator(EngineDevice):
             chip.stalls(*self._stalls)
         return Engine(ChipPort(chip, self._progress), self.hw, self.name, self._watchdog)
 
-    def close(self) -> None:
-        super().close()
+    def _unload(self) -> None:
+        super()._unload()
         if self.chip is not None:
             self.chip.close()
         self.chip = None
