@@ -8,13 +8,13 @@ two together. A Program that passes stays inside its buffers and memories whatev
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subrow.spec import isa
+from subrow.spec.timing.geometry import Geometry, Span
 from subrow.spec.winograd import TAP_LANES, TileKind, output_tap_weights, tile
 
 if TYPE_CHECKING:
@@ -115,62 +115,15 @@ def _reduction(ins: Instruction, hw: HwConfig) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Span:
-    """One direction of a block: tiles, input pixels inside the image, convolution and stored outputs."""
-
-    tiles: int
-    inputs: int
-    conv: int
-    out: int
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One direction of a layer."""
-
-    block: int
-    blocks: int
-    ext: int
-    pad: int
-    size: int
-    conv: int
-    out: int
-
-    def span(self, ins: Instruction, b: int) -> _Span:
-        m = tile(TileKind(ins.tile)).m
-        tiles = min(self.block, -(-self.conv // m) - b * self.block)
-        first = b * self.block * m * ins.stride - self.pad
-        inside = max(first, 0)
-        conv0 = b * self.block * m
-        conv = min(tiles * m, self.conv - conv0)
-        out = max(0, min(tiles * m // 2, self.out - conv0 // 2)) if ins.pool else conv
-        return _Span(tiles, min(first + (tiles * m - 1) * ins.stride + self.ext, self.size) - inside, conv, out)
-
-    def covered(self, ins: Instruction) -> bool:
-        """Whether the blocks cover the output exactly."""
-        tiles = -(-self.conv // tile(TileKind(ins.tile)).m)
-        return self.blocks == -(-tiles // self.block)
-
-
-def _axes(ins: Instruction) -> tuple[_Axis, _Axis]:
-    kernel = (ins.kernel_h, ins.kernel_w) if _has_kernel(ins) else (3, 3)
-    return (
-        _Axis(ins.block_th, ins.blocks_y, kernel[0], ins.pad_top, ins.in_h, ins.conv_h, ins.out_h),
-        _Axis(ins.block_tw, ins.blocks_x, kernel[1], ins.pad_left, ins.in_w, ins.conv_w, ins.out_w),
-    )
-
-
 def _blocks(ins: Instruction, hw: HwConfig) -> str | None:
-    rows, columns = _axes(ins)
-    if not (rows.covered(ins) and columns.covered(ins)):
+    g = Geometry(ins, hw)
+    y, x = g.rows, g.columns
+    if (len(y), len(x)) != (ins.blocks_y, ins.blocks_x):
         return "blocks_y or blocks_x does not cover the output exactly"
-    if text := _q_counts(ins, hw, rows, columns):
+    if text := _q_counts(ins, hw, y, x):
         return text
-    y = [rows.span(ins, b) for b in range(rows.blocks)]
-    x = [columns.span(ins, b) for b in range(columns.blocks)]
 
-    def most(size: Callable[[_Span], int]) -> tuple[int, int]:
+    def most(size: Callable[[Span], int]) -> tuple[int, int]:
         return max(size(s) for s in y), max(size(s) for s in x)
 
     if min(s.inputs for s in (*y, *x)) < 1:
@@ -184,15 +137,14 @@ def _blocks(ins: Instruction, hw: HwConfig) -> str | None:
     return None
 
 
-def _q_counts(ins: Instruction, hw: HwConfig, rows: _Axis, columns: _Axis) -> str | None:
+def _q_counts(ins: Instruction, hw: HwConfig, y: list[Span], x: list[Span]) -> str | None:
     """Tile groups of the kinds of block that occur: inner ones, those of the last column, row, and the corner."""
     room = hw.v_words if ins.whole_v else hw.v_words // 2
-    for last_row in range(0 if rows.blocks > 1 else 1, 2):
-        for last_column in range(0 if columns.blocks > 1 else 1, 2):
-            high = rows.span(ins, rows.blocks - 1 if last_row else 0).tiles
-            wide = columns.span(ins, columns.blocks - 1 if last_column else 0).tiles
-            q = ins.q_count[2 * last_row + last_column]
-            if q != -(-high * wide // hw.tiles):
+    for row in range(0 if len(y) > 1 else 1, 2):
+        for column in range(0 if len(x) > 1 else 1, 2):
+            tiles = y[-1 if row else 0].tiles * x[-1 if column else 0].tiles
+            q = ins.q_count[2 * row + column]
+            if q != -(-tiles // hw.tiles):
                 return "q_count does not follow from the block"
             if tile(TileKind(ins.tile)).groups * ins.v_words * q > room:
                 return "a block's V exceeds its part of the V buffer"
