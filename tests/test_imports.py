@@ -86,7 +86,7 @@ def problems(place: str, text: str) -> list[str]:
             found.append(f"{place}: relative import of {name}")
         if first == "torch" and package not in TORCH:
             found.append(f"{place}: imports {name}; torch belongs to {', '.join(sorted(TORCH))} and models")
-        if first == "pynq" and where not in PYNQ:
+        if first == "pynq" and not any(where == p or where.startswith(f"{p}/") for p in PYNQ):
             found.append(f"{place}: imports {name}; pynq belongs to {', '.join(sorted(PYNQ))}")
         if first == "subrow" and rest and part_of(rest[0]) not in ALLOWED[package]:
             found.append(f"{place}: {package} must not import {name}")

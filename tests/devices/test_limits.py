@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from subrow.devices import DEVICES, hlslib, open_device, simlib
 from subrow.devices.verilator import Verilator
-from subrow.spec import hwconfig
+from subrow.spec import hwconfig, limits
 from subrow.spec.errors import DeviceError, MissingTool
+from subrow.spec.program import Program
 from tests.devices.assemble import Shape, change, feeds_of, make_layer, program_of
 from tests.devices.test_emulator import BAD_FIELDS
+from tests.devices.test_program_fuzz import changed_tensors
+from tests.spec.program_files import sample
 
 HW = hwconfig.load("tiny")
 LAYER = make_layer(HW, Shape(tile=1, channels=16, outputs=16, pad=1))
@@ -35,16 +39,44 @@ def test_each_limit_is_checked_before_anything_is_made(device: str, monkeypatch:
                     opened.load(change(PROGRAM, 0, **{field: value}))
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_without_a_compiler_no_device_loads(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_there_is_no_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise MissingTool(f"tool {name!r} not found")
 
-    other = dataclasses.replace(HW, name="no-compiler", latency_cycles=31)
     monkeypatch.setattr(hlslib, "find_tool", missing)
-    monkeypatch.setattr(simlib, "Chip", NoChip)
-    with pytest.raises(MissingTool, match="'g\\+\\+'"), open_device(device, other) as opened:
-        opened.load(program_of(other, [make_layer(other, Shape())]))
+    with pytest.raises(MissingTool, match="'g\\+\\+'"):
+        open_device("emulator", dataclasses.replace(HW, name="no-compiler", latency_cycles=31))
+
+
+def both_say(program: Program) -> tuple[tuple[int, str] | None, tuple[int, str] | None]:
+    """Layer and text of the limit that a Program exceeds, in Python and in C++."""
+    lib, image = hlslib.library(HW), program.image()
+    status = lib.check(image.ctypes.data, image.size, program.arena_bytes, len(program.layers))
+    return limits.exceeded(program, HW), (status >> 8, lib.text(status)) if status else None
+
+
+def test_python_and_cpp_have_the_same_limits_in_the_same_order() -> None:
+    base, rng, found = sample(), np.random.default_rng(5), set()
+    for _ in range(800):
+        python, cpp = both_say(dataclasses.replace(base, **changed_tensors(base, rng)))
+        assert python == cpp
+        found.add(python and python[1])
+    assert None in found and len(found) > 18
+
+
+@pytest.mark.parametrize("tile", (0, 1, 2, 3))
+def test_python_and_cpp_bound_sums_alike(tile: int) -> None:
+    """Weights at their limit, with exponents on both sides of y_bits."""
+    size = 1 if tile in (0, 3) else 8
+    layer = make_layer(HW, Shape(tile=tile, channels=48, h=size, w=size, pad=int(tile in (1, 2)), extreme=True))
+    for em in range(16):
+        python, cpp = both_say(change(program_of(HW, [layer]), 0, em=(em,) * 36))
+        assert python == cpp
+    most = (1 << HW.acc_bits - 1) // (HW.u_max * HW.v_max)
+    for channels in (most, most + 1):
+        shape = Shape(tile=0, channels=channels, h=1, w=1, extreme=True)
+        python, cpp = both_say(program_of(HW, [make_layer(HW, shape)]))
+        assert python == cpp and (python is None) == (channels == most)
 
 
 def test_a_refused_program_leaves_the_one_before() -> None:

@@ -94,11 +94,14 @@ def test_tensors_are_those_two_and_bytes() -> None:
     document, base = document_of(sample()), sample()
     with pytest.raises(ProgramError, match="tensors .*'more'.*must be instructions and weights"):
         load_bytes(signed(document, base, more=np.zeros(3, np.uint8)))
-    for bad in (base.instructions.astype(np.int16), base.instructions[:, :64], base.instructions[0]):
+    for bad in (base.instructions[:, :64], base.instructions[0]):
         with pytest.raises(ProgramError, match="instructions are"):
             load_bytes(signed(document, base, instructions=bad))
     with pytest.raises(ProgramError, match="weights are"):
-        load_bytes(signed(document, base, weights=base.weights.astype(np.float32)))
+        load_bytes(signed(document, base, weights=base.weights.reshape(2, -1)))
+    for name, kind in (("instructions", np.int16), ("weights", np.float32), ("weights", np.int8)):
+        with pytest.raises(ProgramError, match=f"tensor '{name}' is not an array of U8"):
+            load_bytes(signed(document, base, **{name: getattr(base, name).astype(kind)}))
     with pytest.raises(ProgramError, match="3 layer names for 2 instructions"):
         load_bytes(signed(document, base, instructions=base.instructions[:2]))
 

@@ -121,11 +121,12 @@ def test_bus_error_raises_and_the_engine_restarts() -> None:
     with Verilator(hw) as chip:
         chip.load(program)
         good = chip.run(feeds)
-        assert chip._chip is not None
-        chip._chip.fault(chip._arena, chip._arena + 64, 2)
+        assert chip.chip is not None
+        arena = chip.chip.read("ACT_ADDR_LO")
+        chip.chip.fault(arena, arena + 64, 2)
         with pytest.raises(DeviceError, match="AXI error.*layer 0.*idle units"):
             chip.run(feeds)
-        chip._chip.fault(0, 0, 0)
+        chip.chip.fault(0, 0, 0)
         again = chip.run(feeds)
     np.testing.assert_array_equal(again.outputs["y"], good.outputs["y"])
 

@@ -7,17 +7,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subrow.devices.hlslib import STATUS_LAYER_SHIFT, library
+from subrow.spec import limits
 from subrow.spec.errors import DeviceError, InputError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.metadata import tensor_bytes
 from subrow.spec.program import Program, TensorInfo
 from subrow.spec.program_check import check_structure, check_tensors, check_weights
+
+if TYPE_CHECKING:
+    from typing import Self  # not in the Python 3.10 of board images
 
 Int8Array = NDArray[np.int8]
 SATURATION_LIMIT = 0.01  # share of saturated values above which a caller is told
@@ -160,10 +163,10 @@ class Device(ABC):
         """Check a Program, then make it the one that `run` runs.
 
         Raises ProgramError when it is for other hardware or contradicts itself, DeviceError, naming the layer, when an
-        instruction exceeds a limit of docs/hardware.md, MissingTool without g++. The Program before then stays.
+        instruction exceeds a limit of docs/hardware.md. The Program before then stays.
         """
         self.check_program(program)
-        self.close()
+        self._unload()
         self._place(program)
         self._program = program
 
@@ -175,9 +178,13 @@ class Device(ABC):
     def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
         """Run images: [N, C, H, W] real numbers or int8; a dict by name when there are several inputs."""
 
+    def _unload(self) -> None:
+        """Free what the loaded Program holds, if there is one."""
+        self._program = None
+
     def close(self) -> None:
         """Free what the device holds; may be called twice."""
-        self._program = None
+        self._unload()
 
     def __enter__(self) -> Self:
         return self
@@ -204,21 +211,18 @@ class Device(ABC):
         check_tensors(program, self.hw.sub_row)
         if not self._check_limits:
             return
-        image = program.image()
-        status = library(self.hw).check(image.ctypes.data, image.size, program.arena_bytes, len(program.layers))
-        self._check_status(program, status)
+        if found := limits.exceeded(program, self.hw):
+            raise self._refused(program, *found)
         check_structure(program, whole=False)
         check_weights(program, self.hw)
 
-    def _check_status(self, program: Program, status: int) -> None:
-        """Raises DeviceError for a status of hw/hls/capi.h that is not 0."""
-        if status:
-            layer = status >> STATUS_LAYER_SHIFT
-            name = program.layers[layer].name if layer < len(program.layers) else "?"
-            raise DeviceError(
-                f"{self.name}: Program {program.name}, layer {layer} ({name}): {library(self.hw).text(status)} "
-                f"(HwConfig {self.hw.name}); compile the network again"
-            )
+    def _refused(self, program: Program, layer: int, text: str) -> DeviceError:
+        """The error for a Program whose layer exceeds a limit."""
+        name = program.layers[layer].name if layer < len(program.layers) else "?"
+        return DeviceError(
+            f"{self.name}: Program {program.name}, layer {layer} ({name}): {text} "
+            f"(HwConfig {self.hw.name}); compile the network again"
+        )
 
     def quantised_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Int8Array]:
         """int8 [N, *stored] by input name, all with the same N >= 1: images as the Program has them in memory.

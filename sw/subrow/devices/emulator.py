@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, read_tensor
-from subrow.devices.hlslib import HlsLibrary, library
+from subrow.devices.hlslib import STATUS_LAYER_SHIFT, HlsLibrary, library
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import RECORD_FIELDS
 from subrow.spec.program import Program
@@ -62,7 +62,8 @@ class Emulator(Device):
                 arena[info.offset : info.offset + data.size] = data
             status = self._lib.run(self._image.ctypes.data, self._image.size, arena.ctypes.data, arena.size, layers,
                                    records.ctypes.data)
-            self._check_status(program, status)
+            if status:
+                raise self._refused(program, status >> STATUS_LAYER_SHIFT, self._lib.text(status))
             for info in program.outputs:
                 outputs[info.name][i] = read_tensor(arena, info, lanes)
         return records

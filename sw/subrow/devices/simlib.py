@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subrow.devices.registers import registers
 from subrow.devices.verilate import verilate_shared
 from subrow.spec.errors import DeviceError
 from subrow.spec.hwconfig import HwConfig
@@ -24,13 +23,6 @@ def rtl_sources() -> list[Path]:
     """Packages first, then every module of the engine."""
     packages = [GEN / "subrow_pkg.sv", GEN / "subrow_regs_pkg.sv"]
     return [*packages, GEN / "regs.vlt", RTL / "lint.vlt", GEN / "subrow_regs.sv", *sorted(RTL.glob("*.sv"))]
-
-
-@functools.cache
-def registers() -> dict[str, int]:
-    """Byte offset of every register."""
-    table = json.loads((GEN / "subrow_regs.json").read_text())
-    return {name: entry["offset"] for name, entry in table.items()}
 
 
 def build(hw: HwConfig, trace: bool = False) -> Path:
@@ -96,12 +88,12 @@ class Chip:
         self._lib.subrow_sim_fault(self._handle, low, high, response)
 
     def write(self, register: str, value: int) -> None:
-        if self._lib.subrow_sim_write(self._handle, registers()[register], value):
+        if self._lib.subrow_sim_write(self._handle, registers()[register].offset, value):
             raise DeviceError(f"register {register}: the engine did not answer a write of {value:#x} in 1000 cycles")
 
     def read(self, register: str) -> int:
         value = ctypes.c_uint32()
-        if self._lib.subrow_sim_read(self._handle, registers()[register], ctypes.byref(value)):
+        if self._lib.subrow_sim_read(self._handle, registers()[register].offset, ctypes.byref(value)):
             raise DeviceError(f"register {register}: the engine did not answer a read in 1000 cycles")
         return value.value
 

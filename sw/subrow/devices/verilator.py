@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from subrow.devices import simlib
-from subrow.devices.base import Device, Int8Array, RunResult, pack_activation, read_tensor
+from subrow.devices.engine import Engine
+from subrow.devices.engine_device import EngineDevice
 from subrow.spec import isa
 from subrow.spec.errors import DeviceError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import PAGE, Program
 
 STEP = 50_000
-ERROR_NAMES = {1: "illegal opcode", 2: "AXI error", 3: "watchdog: no progress"}
-UNITS = ("wfetch", "afetch", "rfetch", "itrans", "array", "otrans", "post", "awrite")
 
 
 def _page(n: int) -> int:
     return -(-n // PAGE) * PAGE
 
 
-class Verilator(Device):
+@dataclass(frozen=True)
+class ChipBuffer:
+    """A part of the simulated memory, which has no cache."""
+
+    address: int
+    data: NDArray[np.uint8]
+
+    def flush(self, low: int, high: int) -> None:
+        """Nothing to do."""
+
+    def invalidate(self, low: int, high: int) -> None:
+        """Nothing to do."""
+
+    def free(self) -> None:
+        """Nothing to do: the memory goes with its chip."""
+
+
+class ChipPort:
+    """A Port to a simulated engine; buffers follow one another in its memory, from the second page on."""
+
+    def __init__(self, chip: simlib.Chip, progress: Callable[[int, int], None] | None) -> None:
+        self.read, self.write = chip.read, chip.write
+        self._chip, self._progress, self._next = chip, progress, PAGE
+
+    def allocate(self, size: int) -> ChipBuffer:
+        """Raises DeviceError when the chip's memory is full."""
+        low, high = self._next, self._next + _page(size)
+        if high > len(self._chip.memory):
+            raise DeviceError(f"simulated memory of {len(self._chip.memory)} bytes: no room for {size} more")
+        self._next = high
+        return ChipBuffer(low, self._chip.memory[low:high])
+
+    def begin(self) -> None:
+        """Full bandwidth, so that equal runs take equal cycles."""
+        self._chip.settle()
+
+    def wait(self) -> None:
+        """Simulate until the interrupt; the engine's watchdog sees to it that there is one."""
+        total = 0
+        while not self._chip.interrupt:
+            total += self._chip.run(STEP)
+            if self._progress:
+                self._progress(total, self._chip.read("LAYER"))
+
+    def note(self) -> str:
+        """Cycles, bytes and bursts under way."""
+        return str(self._chip.totals())
+
+
+class Verilator(EngineDevice):
     """One simulated engine. `run` simulates the images one after the other.
 
     watchdog: cycles without progress after which the engine stops with an error. stalls: (seed, probability) of
@@ -33,6 +82,7 @@ class Verilator(Device):
     """
 
     name = "verilator"
+    slots = 1  # nothing happens at the same time here
 
     def __init__(
         self,
@@ -45,89 +95,21 @@ class Verilator(Device):
         check_limits: bool = True,
     ) -> None:
         super().__init__(hw, check_limits=check_limits)
+        if watchdog < 1:
+            raise DeviceError(f"verilator: watchdog = {watchdog}, must be at least 1 cycle: a run could never end")
         self._watchdog, self._stalls, self._trace, self._progress = watchdog, stalls, trace, progress
-        self._chip: simlib.Chip | None = None
+        self.chip: simlib.Chip | None = None  # while a Program is loaded
 
-    def _place(self, program: Program) -> None:
-        """A fresh engine, with the Program in its memory."""
-        image = program.image()
-        self._prog, self._arena = PAGE, PAGE + _page(image.size)
-        self._records = self._arena + _page(program.arena_bytes)
-        size = self._records + _page(isa.RECORD_BYTES * len(program.layers))
-        self._chip = chip = simlib.Chip(self.hw, size, self._trace)
-        if chip.read("ID") != self.hw.hash32:
-            raise DeviceError(f"engine ID {chip.read('ID'):08x} is not HwConfig {self.hw.name} ({self.hw.hash32:08x})")
+    def _connect(self, program: Program) -> Engine:
+        """A fresh engine, with memory for the Program."""
+        sizes = program.image().size, isa.RECORD_BYTES * len(program.layers), program.arena_bytes
+        self.chip = chip = simlib.Chip(self.hw, PAGE + sum(map(_page, sizes)), self._trace)
         if self._stalls:
             chip.stalls(*self._stalls)
-        chip.memory[self._prog : self._prog + image.size] = image
-        for register, value in (("PROG_ADDR", self._prog), ("ACT_ADDR", self._arena), ("RECORD_ADDR", self._records)):
-            chip.write(f"{register}_LO", value & 0xFFFFFFFF)
-            chip.write(f"{register}_HI", value >> 32)
-        chip.write("LAYERS", len(program.layers))
-        chip.write("WATCHDOG", self._watchdog)
-        chip.write("IRQ_ENABLE", 6)
+        return Engine(ChipPort(chip, self._progress), self.hw, self.name, self._watchdog)
 
-    def close(self) -> None:
-        super().close()
-        if self._chip is not None:
-            self._chip.close()
-        self._chip = None
-
-    def run(self, x: ArrayLike | Mapping[str, ArrayLike]) -> RunResult:
-        """Images one after the other; see Device. DeviceError carries the layer and the state of every unit."""
-        program = self.program
-        chip = self._chip
-        assert chip is not None  # load sets both
-        inputs = self.quantised_inputs(x)
-        count = len(next(iter(inputs.values())))
-        outputs = {t.name: np.empty((count, *t.shape), np.int8) for t in program.outputs}
-        cycles = []
-        for i in range(count):
-            cycles.append(self._run_one(chip, program, {name: images[i] for name, images in inputs.items()}))
-            for t in program.outputs:
-                outputs[t.name][i] = read_tensor(chip.memory[self._arena :], t, self.hw.sub_row)
-        return RunResult(
-            outputs=outputs,
-            scales={t.name: t.scale for t in program.outputs},
-            cycles=tuple(cycles),
-            records=self._read_records(chip, len(program.layers)),
-            device=self.name,
-            program_digest=program.digest(),
-            hw_digest=self.hw.digest,
-        )
-
-    def _run_one(self, chip: simlib.Chip, program: Program, images: Mapping[str, Int8Array]) -> int:
-        for t in program.inputs:
-            words = pack_activation(images[t.name], self.hw.sub_row).view(np.uint8).ravel()
-            low = self._arena + t.offset
-            chip.memory[low : low + words.size] = words
-        chip.settle()
-        chip.write("CTRL", 1)
-        total = 0
-        while not chip.interrupt:
-            total += chip.run(STEP)
-            if self._progress:
-                self._progress(total, chip.read("LAYER"))
-        status = chip.read("STATUS")
-        if status >> 2 & 1:
-            message = self._fault(chip, program, status >> 8 & 255)
-            chip.write("STATUS", 6)
-            raise DeviceError(message)
-        chip.write("STATUS", 6)
-        return chip.read("CYCLES_LO") | chip.read("CYCLES_HI") << 32
-
-    def _fault(self, chip: simlib.Chip, program: Program, code: int) -> str:
-        layer = chip.read("LAYER")
-        name = program.layers[layer].name if layer < len(program.layers) else "?"
-        states = [chip.read(f"STATE{i}") for i in range(4)]
-        idle = [unit for i, unit in enumerate(UNITS) if states[0] >> i & 1]
-        axi = chip.read("AXI_ERRORS")
-        return (
-            f"verilator: engine stopped with error {code} ({ERROR_NAMES.get(code, 'unknown')}) in layer {layer} "
-            f"({name}); AXI response {axi & 3} on port {axi >> 4 & 15}; cycles {chip.read('CYCLES_LO')}; idle units: "
-            f"{', '.join(idle) or 'none'}; STATE {' '.join(f'{s:08x}' for s in states)}; {chip.totals()}"
-        )
-
-    def _read_records(self, chip: simlib.Chip, layers: int) -> tuple[dict[str, int], ...]:
-        raw = chip.memory[self._records : self._records + isa.RECORD_BYTES * layers].view(np.uint64)
-        return tuple(dict(zip(isa.RECORD_FIELDS, map(int, row), strict=True)) for row in raw.reshape(layers, -1))
+    def _unload(self) -> None:
+        super()._unload()
+        if self.chip is not None:
+            self.chip.close()
+        self.chip = None

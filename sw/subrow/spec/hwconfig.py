@@ -16,7 +16,7 @@ from subrow.spec.errors import ConfigError
 from subrow.spec.winograd import TAP_LANES
 
 _MOST_BYTES = 1 << 16  # of a file; those that exist have 1,000
-CONFIG_DIR = Path(__file__).resolve().parents[3] / "hw" / "configs"
+CONFIG_DIR = (Path(__file__).parent / "configs").resolve()  # hw/configs, also where only the package is installed
 
 
 def _require(ok: bool, key: str, value: object, limit: str) -> None:

@@ -17,11 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
-from subrow.spec import isa, metadata
+from subrow.spec import isa, metadata, tensors
 from subrow.spec.errors import ProgramError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.metadata import LayerInfo, TensorInfo
@@ -106,7 +103,7 @@ class Program:
     def save(self, path: str | Path) -> None:
         """Write the file aside, flush it to disk, then rename it: a killed run leaves no half-written Program."""
         document = json.dumps(self._metadata() | {"digest": self.digest()}, sort_keys=True)
-        data = save_tensors({"instructions": self.instructions, "weights": self.weights}, {"subrow": document})
+        data = tensors.write({"instructions": self.instructions, "weights": self.weights}, {"subrow": document})
         write_atomic(Path(path), data)
 
 
@@ -134,14 +131,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def _document_of(data: bytes, path: Path) -> dict[str, Any]:
     """The metadata document of a Program file, still unchecked."""
-    if len(data) < 8:
-        raise ProgramError(f"{path}: {len(data)} bytes is too short for a Program file: truncated")
-    size = int.from_bytes(data[:8], "little")
-    if size > len(data) - 8:
-        raise ProgramError(f"{path}: header says {size} bytes, file has {len(data) - 8}: truncated or not a Program")
     try:
-        header = metadata.parse_json(data[8 : 8 + size])
-        document = metadata.parse_json(header["__metadata__"]["subrow"])
+        document = metadata.parse_json(tensors.header_of(data)["__metadata__"]["subrow"])
     except (ValueError, KeyError, TypeError) as error:
         raise ProgramError(f"{path}: not a Subrow Program, or its header is corrupt ({error!r})") from error
     if not isinstance(document, dict):
@@ -160,12 +151,12 @@ def _check_versions(document: dict[str, Any], path: Path) -> None:
 
 def _tensors_of(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     try:
-        tensors = load_tensors(data)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ProgramError(f"{path}: corrupt Program ({error!r})") from error
-    if set(tensors) != {"instructions", "weights"}:
-        raise ProgramError(f"{path}: tensors {sorted(tensors)}, must be instructions and weights: corrupt")
-    return tensors
+        arrays = tensors.read(data)
+    except ValueError as error:
+        raise ProgramError(f"{path}: corrupt Program ({error})") from error
+    if set(arrays) != {"instructions", "weights"}:
+        raise ProgramError(f"{path}: tensors {sorted(arrays)}, must be instructions and weights: corrupt")
+    return arrays
 
 
 def load(path: str | Path) -> Program:
@@ -187,13 +178,13 @@ def load(path: str | Path) -> Program:
 def _decoded(data: bytes, path: Path) -> Program:
     document = _document_of(data, path)
     _check_versions(document, path)
-    tensors = _tensors_of(data, path)
+    arrays = _tensors_of(data, path)
     said = document.pop("digest", None)
-    if said != metadata.digest(document, tensors["instructions"], tensors["weights"]):
+    if said != metadata.digest(document, arrays["instructions"], arrays["weights"]):
         raise ProgramError(f"{path}: digest mismatch: the file was changed or damaged; compile the network again")
     try:
         fields = metadata.program_fields(document)
-        program = Program(instructions=tensors["instructions"], weights=tensors["weights"], **fields)
+        program = Program(instructions=arrays["instructions"], weights=arrays["weights"], **fields)
         check_structure(program, whole=True)
     except ProgramError as error:
         raise ProgramError(f"{path}: {error}") from error
