@@ -129,7 +129,7 @@ def _blocks(ins: Instruction, hw: HwConfig) -> str | None:
     if min(s.inputs for s in (*y, *x)) < 1:
         return "a block has no input row or column inside the image"
     high, wide = most(lambda s: s.inputs)
-    if -(-high // RAM_BANKS) * ins.in_cb * wide > hw.act_words // 2:
+    if -(-high // RAM_BANKS) * ins.in_cb * wide > (hw.act_words if ins.whole_a else hw.act_words // 2):
         return "a block's input exceeds the activation buffer"
     for used, (high, wide) in ((ins.residual, most(lambda s: s.conv)), (True, most(lambda s: s.out))):
         if used and high * wide * hw.channel_blocks > hw.out_words // 2:
