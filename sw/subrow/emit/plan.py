@@ -325,6 +325,8 @@ def choose_tiles(graph: Graph, hw: HwConfig, densities: Mapping[str, Density]) -
     least = math.inf
     for names in (("f2", "f4"), ("f2",), ("f4",)):
         chosen, instructions = _chain(graph, hw, densities, names)
+        if chosen == tiles:
+            continue
         cycles = math.inf if instructions is None else estimate(instructions, hw).cycles
         if not tiles or cycles < least:
             tiles, least = chosen, cycles

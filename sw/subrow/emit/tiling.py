@@ -192,9 +192,9 @@ def _cost(g: Geometry, hw: HwConfig, ys: list[Span], xs: list[Span], blocks: Blo
 
 def _pass_cost(g: Geometry, hw: HwConfig, spans: tuple[list[Span], list[Span]], kgs: int, blocks: Blocks) -> float:
     """Cycles of all blocks for kgs output channel groups."""
-    cost = 0.0
+    cost, columns = 0.0, _kinds(spans[1])
     for y, ny in _kinds(spans[0]):
-        for x, nx in _kinds(spans[1]):
+        for x, nx in columns:
             cost += ny * nx * (max(_unit_cycles(g, hw, y, x, kgs, blocks)) + _BLOCK_OVERHEAD)
     if not g.resident:
         return cost
@@ -255,7 +255,10 @@ def _unit_cycles(g: Geometry, hw: HwConfig, y: Span, x: Span, kgs: int, blocks: 
     )
 
 
-def _kinds(spans: list[Span]) -> Iterator[tuple[Span, int]]:
-    """Different spans with how often they occur."""
-    for span in dict.fromkeys(spans):
-        yield span, spans.count(span)
+def _kinds(spans: list[Span]) -> list[tuple[Span, int]]:
+    """Spans of different sizes with how often they occur."""
+    kinds: dict[tuple[int, int, int], tuple[Span, int]] = {}
+    for s in spans:
+        size = s.tiles, s.inputs, s.out
+        kinds[size] = s, kinds[size][1] + 1 if size in kinds else 1
+    return list(kinds.values())
