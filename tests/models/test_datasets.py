@@ -61,6 +61,41 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "harm").exists()
 
 
+@pytest.mark.parametrize("content", [
+    pickle.dumps(7), pickle.dumps({b"data": None, b"labels": [1]}), pickle.dumps([1, 2]), b"\x80\x04X", b"(lp0\nS'x\n",
+    pickle.dumps({b"data": np.zeros((2, 3072)), b"labels": ["a", "b"]}), b"\x80\x02cnumpy\nndarray\n(K\x00tR.",
+], ids=range(7))  # fmt: skip
+def test_a_damaged_pickle_is_one_error(content: bytes, tmp_path: Path) -> None:
+    write_pickles(tmp_path, 20)
+    (tmp_path / "data_batch_2").write_bytes(content)
+    with pytest.raises(ModelError, match="data_batch_2 is damaged"):
+        datasets.load(tmp_path)
+
+
+def test_a_damaged_archive_is_one_error(tmp_path: Path) -> None:
+    """Wherever a byte is wrong or the file ends: the pictures as they were, or one error that names the file."""
+    path, broken = tmp_path / "c.npz", tmp_path / "d.npz"
+    write_jpegs(path, 24)
+    with np.load(path) as arrays:
+        np.savez_compressed(path, **arrays)
+    whole, errors = path.read_bytes(), 0
+    for place in range(0, len(whole), 97):
+        for content in (whole[:place] + bytes([whole[place] ^ 0x5A]) + whole[place + 1 :], whole[:place]):
+            broken.write_bytes(content)
+            try:
+                datasets.load(broken)
+            except ModelError as error:
+                assert "d.npz" in str(error)
+                errors += 1
+    assert errors > len(whole) // 97
+    for name, wrong in (("train_offset", np.array(["a"] * 25)), ("train_label", np.array(["a"] * 24)),
+                        ("train_jpeg", np.array(3)), ("train_offset", np.zeros((25, 2), np.int64))):  # fmt: skip
+        with np.load(path) as arrays:
+            np.savez(broken, **{**arrays, name: wrong})
+        with pytest.raises(ModelError, match=r"d.npz"):
+            datasets.load(broken)
+
+
 def test_errors_name_the_path_and_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"data {tmp_path}: no data set there; give CIFAR-10"):
         datasets.load(tmp_path)

@@ -1,0 +1,81 @@
+"""A search's cycles are those of the Program that comes of it, and a budget holds for that Program."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import subrow
+from subrow.estimate import estimate_program
+from subrow.explore import search
+from subrow.explore.sensitivity import Curve, Sensitivity, measure
+from subrow.frontend.torch_export import capture
+from subrow.ir.graph import Graph
+from subrow.spec import hwconfig
+from subrow.spec.errors import ConfigError, UnsupportedError
+from tests.cli.nets import small_cifar
+
+HW = hwconfig.load("tiny")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(3).random((8, 3, 32, 32), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def graph(images: np.ndarray) -> Graph:
+    return capture(small_cifar(), images[:2])
+
+
+@pytest.mark.parametrize("tile", ("f2", "auto"))
+def test_a_choice_costs_what_its_program_costs(tile: str, graph: Graph, images: np.ndarray) -> None:
+    pruner = search.Pruner(graph, HW, tile, True, images)
+    found = measure(graph, images, HW, tile, True, kept=(2, 4))
+    dense = {c.layer: 8 for c in found.curves}
+    assert found.cycles(dense) == pruner.cycles(dense)  # the turns between layers are in `rest`
+    least, most = (pruner.cycles({c.layer: s for c in found.curves}) for s in (2, 8))
+    for budget in np.linspace(least, most, 5).astype(int)[1:]:
+        choice = search.for_budget(found, pruner, int(budget))
+        program = subrow.compile(choice.graph, None, HW, calibration=images)
+        assert choice.cycles == estimate_program(program, HW).cycles <= budget
+
+
+class Overlapping(search.Pruner):
+    """Layers cost 50 cycles more together than their curves say, wherever anything is pruned."""
+
+    def cycles(self, chosen: dict[str, int]) -> int:
+        return sum(chosen.values()) * 100 + (50 if min(chosen.values()) < 8 else 0)
+
+    def pruned(self, chosen: dict[str, int]) -> Graph:
+        return self.graph
+
+
+def test_a_budget_holds_where_curves_promise_too_much(graph: Graph, images: np.ndarray) -> None:
+    curves = tuple(Curve(name, (2, 4, 8), (2.0, 1.0, 0.0), (200, 400, 800)) for name in "ab")
+    pruner, found = Overlapping(graph, HW, "f2", True, images), Sensitivity(8, curves, 0)
+    assert search.for_budget(found, pruner, 1600).kept == {"a": 8, "b": 8}
+    exact = search.for_budget(found, pruner, 1250)
+    assert exact.cycles == 1250 and sorted(exact.kept.values()) == [4, 8]
+    assert search.for_budget(found, pruner, 1249).cycles <= 1249
+    with pytest.raises(ConfigError, match="the fewest that pruning reaches|raise the budget"):
+        search.for_budget(found, pruner, 449)
+
+
+class Two(nn.Module):
+    """Two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.a(x)
+        return x, self.b(x)
+
+
+def test_networks_with_several_outputs_are_refused(images: np.ndarray) -> None:
+    with pytest.raises(UnsupportedError, match="1 inputs and 2 outputs; networks that learn"):
+        measure(capture(Two().eval(), images[:2]), images, HW, "f2", False)
