@@ -22,6 +22,8 @@ for command in (f"read_slang --ignore-assertions --no-proc --keep-hierarchy --to
                 "hierarchy -check -top subrow_top", "select subrow_top", f"write_json -selected {sys.argv[1]}"):
     libyosys.run_pass(command, design)
 """
+pytestmark = pytest.mark.verilator
+
 LINT_ONLY = "-Wall", "-Wno-UNUSEDPARAM", "--quiet", "--lint-only"
 
 
@@ -39,7 +41,7 @@ def lint(folder: Path) -> str:
     return done.stderr if done.returncode or done.stderr else ""
 
 
-@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "zcu104" else n for n in BUILDS])
 def test_verilator_finds_nothing(name: str, tmp_path: Path) -> None:
     write_inputs(name, tmp_path)
     assert lint(tmp_path / "vivado") == ""
