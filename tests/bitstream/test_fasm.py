@@ -19,18 +19,20 @@ TILES = {
     "RAM_X1Y0": ("RAM", {"CLB_IO_CLK": (0x480, 0), "BLOCK_RAM": (0xC20000, 10)}), "WIRE_X2Y0": ("WIRE", {}),
 }  # fmt: skip
 TABLES = {
-    "segbits_clb.db": ["CLB.LUT.INIT[00] 00_00", "CLB.LUT.INIT[01] 00_01", "CLB.LUT.INIT[10] 00_33",
-                       "CLB.FF.ZINI 01_05", "CLB.FF.LATCH 01_06 !01_07", "CLB.FF.SYNC 01_07 !01_06", "CLB.MUX.A 02_00 02_01",
-                       "CLB.MUX.B 02_00 !02_01", "CLB.MODE.WIDE[0] 03_40"],
+    "segbits_clb.db": [
+        "CLB.LUT.INIT[00] 00_00", "CLB.LUT.INIT[01] 00_01", "CLB.LUT.INIT[10] 00_33", "CLB.FF.ZINI 01_05",
+        "CLB.FF.LATCH 01_06 !01_07", "CLB.FF.SYNC 01_07 !01_06", "CLB.MUX.A 02_00 02_01", "CLB.MUX.B 02_00 !02_01",
+        "CLB.MODE.WIDE[0] 03_40",
+    ],
     "segbits_ram.db": ["RAM.PORT.A[0] 05_63"],
     "segbits_ram.block_ram.db": ["RAM.INIT_00[000] 00_00", "RAM.INIT_00[255] 07_319"],
     "ppips_wire.db": ["WIRE.OUT.IN always"],
 }  # fmt: skip
 EVERY = [
     *(Feature("CLB_X0Y1", "LUT.INIT", i) for i in (0, 1, 10)), Feature("CLB_X0Y0", "FF.ZINI"),
-    Feature("CLB_X0Y0", "FF.LATCH"), Feature("CLB_X0Y1", "FF.SYNC"), Feature("CLB_X0Y0", "MUX.A"), Feature("CLB_X0Y1", "MUX.B"),
-    Feature("CLB_X0Y0", "MODE.WIDE", 0), Feature("RAM_X1Y0", "PORT.A", 0), Feature("RAM_X1Y0", "INIT_00", 0), Feature("RAM_X1Y0", "INIT_00", 255),
-    Feature("WIRE_X2Y0", "OUT.IN"),
+    Feature("CLB_X0Y0", "FF.LATCH"), Feature("CLB_X0Y1", "FF.SYNC"), Feature("CLB_X0Y0", "MUX.A"),
+    Feature("CLB_X0Y1", "MUX.B"), Feature("CLB_X0Y0", "MODE.WIDE", 0), Feature("RAM_X1Y0", "PORT.A", 0),
+    Feature("RAM_X1Y0", "INIT_00", 0), Feature("RAM_X1Y0", "INIT_00", 255), Feature("WIRE_X2Y0", "OUT.IN"),
 ]  # fmt: skip
 
 
