@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-.PHONY: help setup demo test bench bench-engine bench-compression programs lint gen gen-check sim clean
+.PHONY: help setup demo test bench bench-engine bench-compression bench-open programs lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -42,6 +42,9 @@ bench-engine: setup  ## whole networks on the boards' engines, simulated; docs/r
 bench-compression: setup  ## accuracy after compression, beside other tools; DATA=<CIFAR-10>
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-peers.txt
 	$(PY) scripts/bench_compression.py --data "$(DATA)" $(ARGS)
+
+bench-open: setup  ## a PYNQ-Z2 bitstream without vendor tools; ARGS='--tools DIR' for tools in another Debian tree
+	$(PY) scripts/bench_open.py $(ARGS)
 
 sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)

@@ -40,9 +40,9 @@ def _python(fix: bool) -> bool:
 
 
 def _rtl(_fix: bool) -> bool:
-    """Each module of hw/rtl as a top of its own, with the generated packages; then Verible on what is hand-written."""
-    gen, rtl = ROOT / "hw" / "gen", ROOT / "hw" / "rtl"
-    modules = sorted(rtl.glob("**/*.sv"))
+    """Each module of hw/rtl and hw/boards/rtl as a top of its own; then Verible on what is hand-written."""
+    gen, rtl, boards = ROOT / "hw" / "gen", ROOT / "hw" / "rtl", ROOT / "hw" / "boards" / "rtl"
+    modules = [*sorted(rtl.glob("**/*.sv")), *sorted(boards.glob("*.sv"))]
     waivers = [*sorted(gen.glob("*.vlt")), *sorted(rtl.glob("*.vlt"))]
     packages = sorted(p for p in [*gen.glob("*_pkg.sv"), *modules] if p.stem.endswith("_pkg"))
     folders = [word for d in sorted({gen, rtl, *(m.parent for m in modules)}) for word in ("-y", str(d))]

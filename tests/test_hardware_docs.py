@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from sim.common.units import BENCHES, GEN, PARTS, RTL, bench_module
+from sim.common.units import BENCHES, BOARD_RTL, GEN, PARTS, RTL, bench_module
 from subrow.toolenv import REPO_ROOT, tool_env
 
 README = (REPO_ROOT / "hw" / "README.md").read_text()
 ENGINE = (RTL / "subrow_engine.sv").read_text()
-MODULES = sorted(p.stem for p in RTL.glob("*.sv"))
+MODULES = sorted(p.stem for folder in (RTL, BOARD_RTL) for p in folder.glob("*.sv"))
 ROW = re.compile(r"^\| `(subrow_\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", re.M)
 ROWS = {m[1]: (m[2], m[3], m[4]) for m in ROW.finditer(README)}
 
@@ -24,7 +24,7 @@ def benches_of(module: str) -> list[str]:
 
 def inside(top: str) -> set[str]:
     """Modules in a bench, its top among them."""
-    return {f"subrow_{p}" for p in (top, *PARTS[top])} | ({"subrow_regs"} if top == "engine" else set())
+    return {f"subrow_{p}" for p in (top, *PARTS[top])} | ({"subrow_regs"} if "ctrl" in PARTS[top] else set())
 
 
 def test_one_row_per_module() -> None:

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "sw" / "subrow"
 LAYERS = {"spec", "ir", "frontend", "compress", "passes", "emit", "devices", "report", "toolenv", "console"}
 EVERYTHING = LAYERS | {
-    "api", "area", "bench", "demo", "estimate", "estimate_figure", "evaluate", "explore", "finetune", "losses",
-    "netlist", "planning", "source", "trained",
+    "api", "area", "bench", "bitstream", "demo", "estimate", "estimate_figure", "evaluate", "explore", "finetune",
+    "losses", "netlist", "planning", "source", "trained",
 }  # fmt: skip
 ALLOWED = {
     "spec": {"spec"},
@@ -27,6 +27,7 @@ ALLOWED = {
     "console": {"spec"},
     "netlist": set(),  # what Yosys writes
     "area": {"console", "devices", "netlist", "spec", "toolenv"},  # synthesis of what devices/simlib lists
+    "bitstream": {"area", "bitstream", "devices", "spec", "toolenv"},  # what the boards' tools read, and their runs
     "losses": {"compress", "emit", "ir", "spec"},  # one Graph, as floats and as the Program that it becomes
     "source": {"console", "frontend", "ir", "spec"},  # what a command starts from, model or file
     "planning": {"compress", "emit", "ir", "passes", "spec"},  # tiles and instructions of a network, without weights

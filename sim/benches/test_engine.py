@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
-from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, AxiReadBus
+from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiRamRead, AxiRamWrite, AxiReadBus
 
 from sim.common.clock import options, rng
 from subrow.spec.isa import RECORD_BYTES, RECORD_FIELDS, Instruction, decode
@@ -27,7 +27,7 @@ OPT = options()
 REGISTERS = {n: r["offset"] for n, r in json.loads((REPO_ROOT / "hw/gen/subrow_regs.json").read_text()).items()}
 DATA = np.load(Path(OPT.data["program"]))
 LAYERS = len(DATA["records"])
-BASE = 0xA5_0000_0000  # of the memory: beyond 32 bits
+BASE = int(OPT.data.get("base", 0xA5_0000_0000))  # of the memory: beyond 32 bits where the ports have more
 PROG, ARENA = 0x1000, 0x1000 + -(-len(DATA["image"]) // 4096) * 4096 + 4 * OPT.config.sub_row
 RECORDS = ARENA + -(-len(DATA["before"]) // 64) * 64 + 64
 SIZE = RECORDS + RECORD_BYTES * (LAYERS + 1)
@@ -83,16 +83,24 @@ def pauses(rand: random.Random, chance: float) -> Iterator[bool]:
         yield rand.random() < chance
 
 
+Masters = Callable[[Any], AxiLiteMaster | AxiMaster]
+
+
+def lite_master(dut: Any) -> AxiLiteMaster:
+    """The bus that the engine's registers are on."""
+    return AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk_i, dut.rst_ni, False)
+
+
 class Board:
     """Engine, memory, register master."""
 
-    def __init__(self, dut: Any, pattern: str) -> None:
+    def __init__(self, dut: Any, pattern: str, master: Masters = lite_master) -> None:
         self.dut, self.rand = dut, rng()
         self.memory = Memory(self.rand)
         act = AxiBus.from_prefix(dut, "m_axi_act")
         self.act_read, self.act_write = Reads(act.read, dut, self.memory), Writes(act.write, dut, self.memory)
         self.wgt = Reads(AxiReadBus.from_prefix(dut, "m_axi_wgt"), dut, self.memory)
-        self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk_i, dut.rst_ni, False)
+        self.master = master(dut)
         self.chance = PATTERNS[pattern]
         for part in (self.act_read, self.act_write, self.wgt):
             part.log.setLevel(logging.ERROR)
@@ -183,9 +191,9 @@ class Board:
         self.memory.bytes[at : at + 128] = np.frombuffer(Instruction(values).encode(), np.uint8)
 
 
-async def board(dut: Any, pattern: str) -> Board:
+async def board(dut: Any, pattern: str, master: Masters = lite_master) -> Board:
     Clock(dut.clk_i, 10, "ns", impl="gpi").start()
-    b = Board(dut, pattern)
+    b = Board(dut, pattern, master)
     await b.reset()
     assert await b.read("ID") == OPT.config.hash32
     await b.set_up()

@@ -14,6 +14,7 @@ from subrow.spec.hwconfig import HwConfig, load
 from subrow.toolenv import REPO_ROOT, source_digest
 
 RTL = REPO_ROOT / "hw" / "rtl"
+BOARD_RTL = REPO_ROOT / "hw" / "boards" / "rtl"
 GEN = REPO_ROOT / "hw" / "gen"
 BENCHES = REPO_ROOT / "sim" / "benches"
 PACKAGE = GEN / "subrow_pkg.sv"
@@ -27,7 +28,9 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """Modules with a bench of their own -> the modules inside them."""
 PARTS["engine"] = tuple(sorted(p.stem.removeprefix("subrow_") for p in RTL.glob("*.sv") if p.stem != "subrow_engine"))
-WRAPPERS = {"engine": REPO_ROOT / "sim" / "wrappers" / "subrow_engine_ids.sv"}
+PARTS["zynq7"] = ("axi3_lite", "axi3_read", "axi3_write", "engine", *PARTS["engine"])
+PARTS["spread"] = ("fifo",)
+WRAPPERS = {name: REPO_ROOT / "sim" / "wrappers" / f"subrow_{name}_ids.sv" for name in ("engine", "zynq7")}
 """Modules that the bench sees through a wrapper."""
 REGISTERS = [GEN / "subrow_regs_pkg.sv", GEN / "regs.vlt", RTL / "lint.vlt", GEN / "subrow_regs.sv"]
 
@@ -67,9 +70,10 @@ def folder_modules(folder: Path) -> dict[str, Path]:
 
 def bench_sources(top: str, parts: Sequence[str], rtl: Path | None = None) -> list[Path]:
     """Package, modules of hw/rtl, the top last. rtl: that folder's modules instead, all of them; it has the top."""
-    ours = {f"subrow_{p}": RTL / f"subrow_{p}.sv" for p in (*parts, top)}
+    folders = {p.stem: p.parent for folder in (BOARD_RTL, RTL) for p in folder.glob("*.sv")}
+    ours = {name: folders.get(name, RTL) / f"{name}.sv" for name in (f"subrow_{p}" for p in (*parts, top))}
     theirs = {} if rtl is None else folder_modules(rtl)
-    packages = [PACKAGE, *(REGISTERS if top == "engine" else [])]
+    packages = [PACKAGE, *(REGISTERS if top in WRAPPERS else [])]
     common = [p for p in packages if p.stem not in theirs]
     return [*common, *(p for name, p in ours.items() if name not in theirs), *theirs.values()]
 

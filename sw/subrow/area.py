@@ -30,22 +30,24 @@ LUT_RAMS = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D":
             "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}  # fmt: skip
 """LUTs that a distributed memory or shift register takes."""
 
-_RUN = """
+RUN_COMMANDS = """
 import sys
 from pyosys import libyosys
 design = libyosys.Design()
 for command in open(sys.argv[1]):
     libyosys.run_pass(command.strip(), design)
 """
+"""Runs a file of Yosys commands, one a line, in one design."""
 
 # An 8:1 multiplexer is two LUT6 and a MUXF7, as Vivado maps it; Yosys by itself spends a third LUT.
-_MUX8 = r"""
+MUX8 = r"""
 module \$_MUX8_ (input A, B, C, D, E, F, G, H, S, T, U, output Y);
   wire low  = T ? (S ? D : C) : (S ? B : A);
   wire high = T ? (S ? H : G) : (S ? F : E);
   MUXF7 _TECHMAP_REPLACE_ (.I0(low), .I1(high), .S(U), .O(Y));
 endmodule
 """
+"""Verilog that maps Yosys' 8:1 multiplexer, for `techmap -map`."""
 
 
 @dataclass(frozen=True)
@@ -142,16 +144,16 @@ def estimate(
     generics = " ".join(f"-G{name}=32'd{value}" for name, value in sorted(values.items()))
     read = f"read_slang --ignore-assertions --top {top} {generics} {' '.join(map(str, sources))}"
     flow = synthesis(top, family, uram, Path("mux8.v"))
-    texts = (read.replace(str(REPO_ROOT), ""), *flow, _MUX8, version)
+    texts = (read.replace(str(REPO_ROOT), ""), *flow, MUX8, version)
     digest = source_digest([*sources, Path(__file__).with_name("netlist.py")], *texts)
 
     def build(part: Path) -> None:
         script, log, mux8, netlist = (part.with_suffix(f"{part.suffix}{end}") for end in (".ys", ".log", ".v", ".net"))
         part.parent.mkdir(parents=True, exist_ok=True)
-        mux8.write_text(_MUX8, encoding="utf-8")
+        mux8.write_text(MUX8, encoding="utf-8")
         commands = [read, *synthesis(top, family, uram, mux8), f"write_json {netlist}"]
         script.write_text("\n".join(commands) + "\n", encoding="utf-8")
-        run_logged([sys.executable, "-c", _RUN, script], log, env=tool_env())
+        run_logged([sys.executable, "-c", RUN_COMMANDS, script], log, env=tool_env())
         document = json.dumps(_document(netlist, top))
         for path in (script, log, mux8, netlist):
             path.unlink()

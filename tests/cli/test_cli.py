@@ -25,8 +25,8 @@ from tests.cli.nets import small
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "tests.cli.nets:small"
-VERBS = ("prune", "quantize", "compile", "estimate", "disasm", "verify", "simulate", "report", "finetune", "search",
-         "evaluate")  # fmt: skip
+VERBS = ("prune", "quantize", "compile", "estimate", "disasm", "verify", "simulate", "report", "build", "finetune",
+         "search", "evaluate")  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

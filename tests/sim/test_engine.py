@@ -59,6 +59,21 @@ def test_engine(program: Path, seed: int, rtl: Path | None) -> None:
     run(program, seed, rtl, rounds=1)
 
 
+def test_engine_behind_the_ports_of_a_zynq7(program: Path, seed: int, rtl: Path | None) -> None:
+    """AXI3 registers, activations of 4 bytes on a port of 8; memory below 4 GiB, as those ports see it."""
+    if rtl is not None:
+        pytest.skip(f"{rtl}: the ports of a board are not part of it")
+    run_unit("zynq7", Options(HW, data={"program": str(program), "base": 0x1000_0000}), seed=seed)
+
+
+def test_a_corrupted_golden_behind_the_ports_fails(program: Path, rtl: Path | None) -> None:
+    if rtl is not None:
+        pytest.skip(f"{rtl}: the ports of a board are not part of it")
+    options = Options(HW, corrupt=True, data={"program": str(program), "base": 0x1000_0000})
+    with pytest.raises(BenchFailed, match="differ from the emulator"):
+        run_unit("zynq7", options, seed=1, testcase="two_layers/pattern=none")
+
+
 @pytest.mark.slow
 def test_engine_under_many_resets(program: Path, seed: int, rtl: Path | None) -> None:
     run(program, seed, rtl, rounds=30)

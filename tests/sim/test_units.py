@@ -84,6 +84,11 @@ def test_axi_engines(module: str, width: int, burst: int, run) -> None:
     run(module, Options(params={"DataBytes": width, "BurstBeats": burst}))
 
 
+@pytest.mark.parametrize(("ports", "width", "burst"), [(2, 16, 16), pytest.param(4, 64, 4, marks=slow)])
+def test_spread(ports: int, width: int, burst: int, run) -> None:
+    run("spread", Options(params={"Ports": ports, "DataBytes": width, "BurstBeats": burst}))
+
+
 def test_arb2(run) -> None:
     run("arb2", Options(params={"DataBytes": 8}))
 
@@ -100,7 +105,8 @@ def test_ctrl(width: int, run) -> None:
     ("arb2", Options(params={"DataBytes": 8}, rounds=0, corrupt=True), "word of [ab]"),
     ("ctrl", Options(CONFIGS["small8"], params={"WeightBytes": 8, "Units": 3}, rounds=0, corrupt=True),
      "record read_bytes = "),
-], ids=("block_iter", "axi_read", "axi_write", "arb2", "ctrl"))
+    ("spread", Options(params={"Ports": 2, "DataBytes": 16, "BurstBeats": 16}, rounds=1, corrupt=True), "words differ"),
+], ids=("block_iter", "axi_read", "axi_write", "arb2", "ctrl", "spread"))
 def test_a_corrupted_expectation_fails(module: str, options: Options, message: str, run) -> None:
     """Modules without an HLS function: what their benches expect is wrong in one value."""
     with pytest.raises(BenchFailed, match=message):
