@@ -156,9 +156,9 @@ async def windows(dut, pattern: str) -> None:
     await sim.reset(flush_i=0, first_i=first, last_i=first + 2)
     for _ in range(20 + 10 * OPT.rounds):
         addr, beats = request_in(rand, rand.choice((window, window, around)), width)
-        state |= {"ask": (addr, beats), "got": 0, "outside": False}
+        state.update(ask=(addr, beats), want=beats, got=0, outside=False)
         memory.pages.clear()
-        await sim.until(lambda now=state, want=beats: now["got"] == want and int(dut.idle_o.value), 30_000, "reads")
+        await sim.until(lambda: state["got"] == state["want"] and int(dut.idle_o.value), 30_000, "reads")
         asked = pages_of(addr, beats, width)
         assert memory.pages <= set(window), f"page {min(memory.pages - set(window)):#x} was read"
         assert state["outside"] == (not asked <= set(window)) and asked & set(window) <= memory.pages

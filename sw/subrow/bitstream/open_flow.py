@@ -29,7 +29,7 @@ TOP = "subrow_pynq_z2"
 BOARD = "pynq-z2"
 PORT_BYTES = 8
 PLACER = "static"
-"""nextpnr's placer: this engine has no pads to start from, and its wires come out 0.6 times as long as by the default."""
+"""nextpnr's placer: the engine has no pads to start from; its wires come out 0.6 times as long as by the default."""
 
 
 def check(hw: HwConfig, board: Board) -> None:
