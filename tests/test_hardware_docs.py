@@ -58,8 +58,9 @@ def test_status_names_the_hls_header() -> None:
 def test_error_codes_are_those_of_the_control_unit() -> None:
     table = dict(re.findall(r"^\| (\d) \| (\w+)", README.split("## Errors")[1].split("| port")[0], re.M))
     source = (RTL / "subrow_ctrl.sv").read_text()
-    codes = {int(code): name.lower() for name, code in re.findall(r"Error(Opcode|Axi|Watchdog) = 8'd(\d)", source)}
-    words = {"illegal": "opcode", "AXI": "axi", "watchdog": "watchdog"}
+    found = re.findall(r"Error(Opcode|Axi|Watchdog|Bounds) = 8'd(\d)", source)
+    codes = {int(code): name.lower() for name, code in found}
+    words = {"illegal": "opcode", "AXI": "axi", "watchdog": "watchdog", "address": "bounds"}
     assert {int(code): words[word] for code, word in table.items()} == codes
     errors = re.search(r"\.axi_error_i\(\{(.+?)\}\)", ENGINE)
     assert errors is not None

@@ -247,6 +247,12 @@ module subrow_regs (
         logic STATE2;
         logic STATE3;
         logic AXI_ERRORS;
+        logic PROG_FIRST;
+        logic PROG_LAST;
+        logic ACT_FIRST;
+        logic ACT_LAST;
+        logic RECORD_FIRST;
+        logic RECORD_LAST;
     } decoded_reg_strb_t;
     decoded_reg_strb_t decoded_reg_strb;
     logic decoded_err;
@@ -282,6 +288,12 @@ module subrow_regs (
         decoded_reg_strb.STATE2 = cpuif_req_masked & (cpuif_addr == 12'h48) & !cpuif_req_is_wr;
         decoded_reg_strb.STATE3 = cpuif_req_masked & (cpuif_addr == 12'h4c) & !cpuif_req_is_wr;
         decoded_reg_strb.AXI_ERRORS = cpuif_req_masked & (cpuif_addr == 12'h50) & !cpuif_req_is_wr;
+        decoded_reg_strb.PROG_FIRST = cpuif_req_masked & (cpuif_addr == 12'h54);
+        decoded_reg_strb.PROG_LAST = cpuif_req_masked & (cpuif_addr == 12'h58);
+        decoded_reg_strb.ACT_FIRST = cpuif_req_masked & (cpuif_addr == 12'h5c);
+        decoded_reg_strb.ACT_LAST = cpuif_req_masked & (cpuif_addr == 12'h60);
+        decoded_reg_strb.RECORD_FIRST = cpuif_req_masked & (cpuif_addr == 12'h64);
+        decoded_reg_strb.RECORD_LAST = cpuif_req_masked & (cpuif_addr == 12'h68);
         decoded_err = '0;
     end
 
@@ -378,6 +390,42 @@ module subrow_regs (
                 logic load_next;
             } value;
         } RECORD_ADDR_HI;
+        struct {
+            struct {
+                logic [27:0] next;
+                logic load_next;
+            } page;
+        } PROG_FIRST;
+        struct {
+            struct {
+                logic [27:0] next;
+                logic load_next;
+            } page;
+        } PROG_LAST;
+        struct {
+            struct {
+                logic [27:0] next;
+                logic load_next;
+            } page;
+        } ACT_FIRST;
+        struct {
+            struct {
+                logic [27:0] next;
+                logic load_next;
+            } page;
+        } ACT_LAST;
+        struct {
+            struct {
+                logic [27:0] next;
+                logic load_next;
+            } page;
+        } RECORD_FIRST;
+        struct {
+            struct {
+                logic [27:0] next;
+                logic load_next;
+            } page;
+        } RECORD_LAST;
     } field_combo_t;
     field_combo_t field_combo;
 
@@ -449,6 +497,36 @@ module subrow_regs (
                 logic [31:0] value;
             } value;
         } RECORD_ADDR_HI;
+        struct {
+            struct {
+                logic [27:0] value;
+            } page;
+        } PROG_FIRST;
+        struct {
+            struct {
+                logic [27:0] value;
+            } page;
+        } PROG_LAST;
+        struct {
+            struct {
+                logic [27:0] value;
+            } page;
+        } ACT_FIRST;
+        struct {
+            struct {
+                logic [27:0] value;
+            } page;
+        } ACT_LAST;
+        struct {
+            struct {
+                logic [27:0] value;
+            } page;
+        } RECORD_FIRST;
+        struct {
+            struct {
+                logic [27:0] value;
+            } page;
+        } RECORD_LAST;
     } field_storage_t;
     field_storage_t field_storage;
 
@@ -815,6 +893,144 @@ module subrow_regs (
         end
     end
     assign hwif_out.RECORD_ADDR_HI.value.value = field_storage.RECORD_ADDR_HI.value.value;
+    // Field: subrow_regs.PROG_FIRST.page
+    always_comb begin
+        automatic logic [27:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.PROG_FIRST.page.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.PROG_FIRST && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.PROG_FIRST.page.value & ~decoded_wr_biten[27:0]) | (decoded_wr_data[27:0] & decoded_wr_biten[27:0]);
+            load_next_c = '1;
+        end
+        field_combo.PROG_FIRST.page.next = next_c;
+        field_combo.PROG_FIRST.page.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(~rst_n) begin
+            field_storage.PROG_FIRST.page.value <= 28'h0;
+        end else begin
+            if(field_combo.PROG_FIRST.page.load_next) begin
+                field_storage.PROG_FIRST.page.value <= field_combo.PROG_FIRST.page.next;
+            end
+        end
+    end
+    assign hwif_out.PROG_FIRST.page.value = field_storage.PROG_FIRST.page.value;
+    // Field: subrow_regs.PROG_LAST.page
+    always_comb begin
+        automatic logic [27:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.PROG_LAST.page.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.PROG_LAST && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.PROG_LAST.page.value & ~decoded_wr_biten[27:0]) | (decoded_wr_data[27:0] & decoded_wr_biten[27:0]);
+            load_next_c = '1;
+        end
+        field_combo.PROG_LAST.page.next = next_c;
+        field_combo.PROG_LAST.page.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(~rst_n) begin
+            field_storage.PROG_LAST.page.value <= 28'hfffffff;
+        end else begin
+            if(field_combo.PROG_LAST.page.load_next) begin
+                field_storage.PROG_LAST.page.value <= field_combo.PROG_LAST.page.next;
+            end
+        end
+    end
+    assign hwif_out.PROG_LAST.page.value = field_storage.PROG_LAST.page.value;
+    // Field: subrow_regs.ACT_FIRST.page
+    always_comb begin
+        automatic logic [27:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.ACT_FIRST.page.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.ACT_FIRST && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.ACT_FIRST.page.value & ~decoded_wr_biten[27:0]) | (decoded_wr_data[27:0] & decoded_wr_biten[27:0]);
+            load_next_c = '1;
+        end
+        field_combo.ACT_FIRST.page.next = next_c;
+        field_combo.ACT_FIRST.page.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(~rst_n) begin
+            field_storage.ACT_FIRST.page.value <= 28'h0;
+        end else begin
+            if(field_combo.ACT_FIRST.page.load_next) begin
+                field_storage.ACT_FIRST.page.value <= field_combo.ACT_FIRST.page.next;
+            end
+        end
+    end
+    assign hwif_out.ACT_FIRST.page.value = field_storage.ACT_FIRST.page.value;
+    // Field: subrow_regs.ACT_LAST.page
+    always_comb begin
+        automatic logic [27:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.ACT_LAST.page.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.ACT_LAST && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.ACT_LAST.page.value & ~decoded_wr_biten[27:0]) | (decoded_wr_data[27:0] & decoded_wr_biten[27:0]);
+            load_next_c = '1;
+        end
+        field_combo.ACT_LAST.page.next = next_c;
+        field_combo.ACT_LAST.page.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(~rst_n) begin
+            field_storage.ACT_LAST.page.value <= 28'hfffffff;
+        end else begin
+            if(field_combo.ACT_LAST.page.load_next) begin
+                field_storage.ACT_LAST.page.value <= field_combo.ACT_LAST.page.next;
+            end
+        end
+    end
+    assign hwif_out.ACT_LAST.page.value = field_storage.ACT_LAST.page.value;
+    // Field: subrow_regs.RECORD_FIRST.page
+    always_comb begin
+        automatic logic [27:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.RECORD_FIRST.page.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.RECORD_FIRST && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.RECORD_FIRST.page.value & ~decoded_wr_biten[27:0]) | (decoded_wr_data[27:0] & decoded_wr_biten[27:0]);
+            load_next_c = '1;
+        end
+        field_combo.RECORD_FIRST.page.next = next_c;
+        field_combo.RECORD_FIRST.page.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(~rst_n) begin
+            field_storage.RECORD_FIRST.page.value <= 28'h0;
+        end else begin
+            if(field_combo.RECORD_FIRST.page.load_next) begin
+                field_storage.RECORD_FIRST.page.value <= field_combo.RECORD_FIRST.page.next;
+            end
+        end
+    end
+    assign hwif_out.RECORD_FIRST.page.value = field_storage.RECORD_FIRST.page.value;
+    // Field: subrow_regs.RECORD_LAST.page
+    always_comb begin
+        automatic logic [27:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.RECORD_LAST.page.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.RECORD_LAST && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.RECORD_LAST.page.value & ~decoded_wr_biten[27:0]) | (decoded_wr_data[27:0] & decoded_wr_biten[27:0]);
+            load_next_c = '1;
+        end
+        field_combo.RECORD_LAST.page.next = next_c;
+        field_combo.RECORD_LAST.page.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(~rst_n) begin
+            field_storage.RECORD_LAST.page.value <= 28'hfffffff;
+        end else begin
+            if(field_combo.RECORD_LAST.page.load_next) begin
+                field_storage.RECORD_LAST.page.value <= field_combo.RECORD_LAST.page.next;
+            end
+        end
+    end
+    assign hwif_out.RECORD_LAST.page.value = field_storage.RECORD_LAST.page.value;
 
     //--------------------------------------------------------------------------
     // Read double-buffers
@@ -921,6 +1137,24 @@ module subrow_regs (
         if(rd_mux_addr == 12'h50) begin
             readback_data_var[1:0] = hwif_in.AXI_ERRORS.resp.next;
             readback_data_var[7:4] = hwif_in.AXI_ERRORS.port.next;
+        end
+        if(rd_mux_addr == 12'h54) begin
+            readback_data_var[27:0] = field_storage.PROG_FIRST.page.value;
+        end
+        if(rd_mux_addr == 12'h58) begin
+            readback_data_var[27:0] = field_storage.PROG_LAST.page.value;
+        end
+        if(rd_mux_addr == 12'h5c) begin
+            readback_data_var[27:0] = field_storage.ACT_FIRST.page.value;
+        end
+        if(rd_mux_addr == 12'h60) begin
+            readback_data_var[27:0] = field_storage.ACT_LAST.page.value;
+        end
+        if(rd_mux_addr == 12'h64) begin
+            readback_data_var[27:0] = field_storage.RECORD_FIRST.page.value;
+        end
+        if(rd_mux_addr == 12'h68) begin
+            readback_data_var[27:0] = field_storage.RECORD_LAST.page.value;
         end
         readback_data = readback_data_var;
         readback_done = decoded_req & ~decoded_req_is_wr;

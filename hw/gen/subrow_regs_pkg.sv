@@ -6,7 +6,7 @@ package subrow_regs_pkg;
 
     localparam SUBROW_REGS_DATA_WIDTH = 32;
     localparam SUBROW_REGS_MIN_ADDR_WIDTH = 12;
-    localparam SUBROW_REGS_SIZE = 'h54;
+    localparam SUBROW_REGS_SIZE = 'h6c;
 
     typedef struct {
         logic [31:0] next;
@@ -231,6 +231,54 @@ package subrow_regs_pkg;
     } subrow_regs__RECORD_ADDR_HI__out_t;
 
     typedef struct {
+        logic [27:0] value;
+    } subrow_regs__PROG_FIRST__page__out_t;
+
+    typedef struct {
+        subrow_regs__PROG_FIRST__page__out_t page;
+    } subrow_regs__PROG_FIRST__out_t;
+
+    typedef struct {
+        logic [27:0] value;
+    } subrow_regs__PROG_LAST__page__out_t;
+
+    typedef struct {
+        subrow_regs__PROG_LAST__page__out_t page;
+    } subrow_regs__PROG_LAST__out_t;
+
+    typedef struct {
+        logic [27:0] value;
+    } subrow_regs__ACT_FIRST__page__out_t;
+
+    typedef struct {
+        subrow_regs__ACT_FIRST__page__out_t page;
+    } subrow_regs__ACT_FIRST__out_t;
+
+    typedef struct {
+        logic [27:0] value;
+    } subrow_regs__ACT_LAST__page__out_t;
+
+    typedef struct {
+        subrow_regs__ACT_LAST__page__out_t page;
+    } subrow_regs__ACT_LAST__out_t;
+
+    typedef struct {
+        logic [27:0] value;
+    } subrow_regs__RECORD_FIRST__page__out_t;
+
+    typedef struct {
+        subrow_regs__RECORD_FIRST__page__out_t page;
+    } subrow_regs__RECORD_FIRST__out_t;
+
+    typedef struct {
+        logic [27:0] value;
+    } subrow_regs__RECORD_LAST__page__out_t;
+
+    typedef struct {
+        subrow_regs__RECORD_LAST__page__out_t page;
+    } subrow_regs__RECORD_LAST__out_t;
+
+    typedef struct {
         subrow_regs__CTRL__out_t CTRL;
         subrow_regs__STATUS__out_t STATUS;
         subrow_regs__IRQ_ENABLE__out_t IRQ_ENABLE;
@@ -242,5 +290,11 @@ package subrow_regs_pkg;
         subrow_regs__ACT_ADDR_HI__out_t ACT_ADDR_HI;
         subrow_regs__RECORD_ADDR_LO__out_t RECORD_ADDR_LO;
         subrow_regs__RECORD_ADDR_HI__out_t RECORD_ADDR_HI;
+        subrow_regs__PROG_FIRST__out_t PROG_FIRST;
+        subrow_regs__PROG_LAST__out_t PROG_LAST;
+        subrow_regs__ACT_FIRST__out_t ACT_FIRST;
+        subrow_regs__ACT_LAST__out_t ACT_LAST;
+        subrow_regs__RECORD_FIRST__out_t RECORD_FIRST;
+        subrow_regs__RECORD_LAST__out_t RECORD_LAST;
     } subrow_regs__out_t;
 endpackage

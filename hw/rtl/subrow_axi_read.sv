@@ -5,10 +5,12 @@
 //   BurstBeats * DataBytes, and at most MaxOutstanding are open. R passes straight through (latency 0): a requester
 //   that has asked must be able to take the words without another reader's help. `error_o` pulses for each beat whose
 //   response is not OKAY, with that response in `error_resp_o`; the beat is delivered all the same.
+//   A burst whose page (address >> 12) is not first_i..last_i is outside: it reads the page first_i instead, words of that
+//   page are delivered, and `outside_o` is high while its address is offered. Windows may change while idle.
 //   `flush_i` (level): nothing more is asked or delivered, open bursts are drained into nothing; `idle_o`: nothing open.
 //   After `flush_i && idle_o` the engine is as after reset. `rst_ni` itself must only come with a reset of the bus.
 // Parameters: DataBytes 4..64, a power of two; BurstBeats a power of two, 2..256; MaxOutstanding 1..64.
-// Cost: two address registers, one 40-bit adder.
+// Cost: two address registers, one 40-bit adder, two comparators of pages.
 module subrow_axi_read #(
     parameter int unsigned DataBytes = 8,
     parameter int unsigned BurstBeats = 16,
@@ -20,6 +22,9 @@ module subrow_axi_read #(
     output logic                   idle_o,
     output logic                   error_o,
     output logic [            1:0] error_resp_o,
+    input  logic [           27:0] first_i,
+    input  logic [           27:0] last_i,
+    output logic                   outside_o,
     input  logic                   req_valid_i,
     output logic                   req_ready_o,
     input  logic [           39:0] req_addr_i,
@@ -54,7 +59,7 @@ module subrow_axi_read #(
     $error("subrow_axi_read: MaxOutstanding = %0d must be 1..64", MaxOutstanding);
   end
 
-  logic busy_q, ar_valid_q;
+  logic busy_q, ar_valid_q, outside_q;
   logic [39:WordLsb] addr_q, ar_addr_q;  // words
   logic [15:0] left_q;
   logic [7:0] ar_len_q;
@@ -70,7 +75,7 @@ module subrow_axi_read #(
 
   assign req_ready_o = !busy_q && !flush_i;
   assign ar_valid_o = ar_valid_q;
-  assign ar_addr_o = {ar_addr_q, {WordLsb{1'b0}}};
+  assign ar_addr_o = outside_q ? {first_i, 12'b0} : {ar_addr_q, {WordLsb{1'b0}}};
   assign ar_len_o = ar_len_q;
   assign ar_size_o = 3'(WordLsb);
   assign ar_burst_o = 2'b01;
@@ -79,6 +84,7 @@ module subrow_axi_read #(
   assign r_ready_o = rd_ready_i || flush_i;
   assign error_o = r_valid_i && r_ready_o && r_resp_i != 2'b00;
   assign error_resp_o = r_resp_i;
+  assign outside_o = ar_valid_q && outside_q;
   assign idle_o = !busy_q && open_q == '0;
 
   always_ff @(posedge clk_i) begin
@@ -103,6 +109,7 @@ module subrow_axi_read #(
     end
     if (issue) begin
       ar_addr_q <= addr_q;
+      outside_q <= addr_q[39:12] < first_i || addr_q[39:12] > last_i;
       ar_len_q  <= 8'(take - 16'd1);
     end
   end

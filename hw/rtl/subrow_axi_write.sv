@@ -5,10 +5,13 @@
 //   long, never cross a multiple of BurstBeats * DataBytes, and at most MaxOutstanding are open. All lanes are written.
 //   `idle_o` falls in the cycle after a request is taken and rises when every response is in. `error_o` pulses for a
 //   response that is not OKAY, with that response in `error_resp_o`.
+//   A burst whose page (address >> 12) is in neither window first_i..last_i is outside: it goes to the page first_i[0] with
+//   strobes 0, as all words behind it do until a flush, and `outside_o` is high while its address is offered. Windows may
+//   change while idle.
 //   `flush_i` (level): nothing more is asked; open bursts are finished with strobes 0. After `flush_i && idle_o` the
 //   engine is as after reset. `rst_ni` itself must only come with a reset of the bus.
 // Parameters: DataBytes 4..64, a power of two; BurstBeats a power of two, 2..256; MaxOutstanding a power of two, 2..64.
-// Cost: two address registers, one 40-bit adder, one word of data.
+// Cost: two address registers, one 40-bit adder, one word of data, four comparators of pages.
 module subrow_axi_write #(
     parameter int unsigned DataBytes = 8,
     parameter int unsigned BurstBeats = 16,
@@ -20,6 +23,9 @@ module subrow_axi_write #(
     output logic                   idle_o,
     output logic                   error_o,
     output logic [            1:0] error_resp_o,
+    input  logic [     1:0][ 27:0] first_i,
+    input  logic [     1:0][ 27:0] last_i,
+    output logic                   outside_o,
     input  logic                   wr_valid_i,
     output logic                   wr_ready_o,
     input  logic [           39:0] wr_addr_i,
@@ -57,7 +63,8 @@ module subrow_axi_write #(
     $error("subrow_axi_write: MaxOutstanding = %0d must be a power of two, 2..64", MaxOutstanding);
   end
 
-  logic busy_q, aw_valid_q, w_valid_q, w_last_q;
+  logic busy_q, aw_valid_q, w_valid_q, w_last_q, outside_q, mute_q;
+  logic [1:0] allowed;                   // the windows
   logic [39:WordLsb] addr_q, aw_addr_q;  // words
   logic [15:0] left_q;
   logic [7:0] aw_len_q, beat_q;
@@ -96,7 +103,7 @@ module subrow_axi_write #(
   assign wr_ready_o = !busy_q && !flush_i;
   assign wd_ready_o = len_valid && !flush_i && (!w_valid_q || w_ready_i);
   assign aw_valid_o = aw_valid_q;
-  assign aw_addr_o = {aw_addr_q, {WordLsb{1'b0}}};
+  assign aw_addr_o = outside_q ? {first_i[0], 12'b0} : {aw_addr_q, {WordLsb{1'b0}}};
   assign aw_len_o = aw_len_q;
   assign aw_size_o = 3'(WordLsb);
   assign aw_burst_o = 2'b01;
@@ -107,6 +114,10 @@ module subrow_axi_write #(
   assign b_ready_o = 1'b1;
   assign error_o = b_valid_i && b_resp_i != 2'b00;
   assign error_resp_o = b_resp_i;
+  assign outside_o = aw_valid_q && outside_q;
+  for (genvar i = 0; i < 2; i++) begin : g_window
+    assign allowed[i] = addr_q[39:12] >= first_i[i] && addr_q[39:12] <= last_i[i];
+  end
   assign idle_o = !busy_q && open_q == '0;
 
   always_ff @(posedge clk_i) begin
@@ -116,7 +127,10 @@ module subrow_axi_write #(
       w_valid_q <= 1'b0;
       open_q <= '0;
       beat_q <= '0;
+      mute_q <= 1'b0;
     end else begin
+      // The address register is at least one cycle ahead of the burst's words, so none of them passes with a strobe.
+      mute_q <= (mute_q || outside_o) && !flush_i;
       if (flush_i) busy_q <= 1'b0;
       else if (wr_valid_i && wr_ready_o) busy_q <= 1'b1;
       else if (issue && take == left_q) busy_q <= 1'b0;
@@ -136,11 +150,12 @@ module subrow_axi_write #(
     end
     if (issue) begin
       aw_addr_q <= addr_q;
+      outside_q <= allowed == 2'b00;
       aw_len_q  <= 8'(take - 16'd1);
     end
     if (load) begin
       w_data_q <= wd_data_i;
-      w_strb_q <= {DataBytes{!flush_i}};
+      w_strb_q <= {DataBytes{!(flush_i || mute_q || outside_o)}};
       w_last_q <= len_last;
     end
   end

@@ -2,7 +2,8 @@
 //
 // Contract: `start_i` (pulse) runs `layers_i` instructions at `prog_base_i`; `busy_o` is high until the one-cycle pulse
 //   `done_o`, or `error_o` with `error_code_o`. Codes: 1 illegal opcode (once all layers before are complete), 2 AXI
-//   error (port 0 activation reads, 1 weight reads, 2 writes), 3 watchdog. A start during a run is ignored.
+//   error (port 0 activation reads, 1 weight reads, 2 writes), 3 watchdog, 4 an address outside its port's windows (ports
+//   likewise). A start during a run is ignored.
 //   An instruction goes to wfetch (`w_cmd`) when wfetch is idle, up to 4 layers ahead, and to all other units together
 //   (`cmd_valid_o` for one cycle, in which every bit of `cmd_ready_i` is high) once the layer before is done.
 //   `record_o` is the current layer's counter record, live: awrite samples it after its last output response.
@@ -39,6 +40,7 @@ module subrow_ctrl #(
     output logic                             flush_o,
     input  logic                             bus_idle_i,
     input  logic [                      2:0] axi_error_i,
+    input  logic [                      2:0] outside_i,
     input  logic [                 2:0][1:0] axi_resp_i,
     // instruction reader
     output logic                             req_valid_o,
@@ -72,6 +74,7 @@ module subrow_ctrl #(
   localparam int unsigned Beats = InstrBytes / WeightBytes;
   localparam int unsigned BeatBits = 8 * WeightBytes;
   localparam logic [7:0] ErrorOpcode = 8'd1, ErrorAxi = 8'd2, ErrorWatchdog = 8'd3;
+  localparam logic [7:0] ErrorBounds = 8'd4;
 
   if (SubRow != 4 && SubRow != 8 && SubRow != 16) begin : g_bad_sub_row
     $error("subrow_ctrl: SubRow = %0d must be 4, 8 or 16", SubRow);
@@ -201,7 +204,8 @@ module subrow_ctrl #(
   always_comb begin
     fail = 1'b1;
     code = ErrorAxi;
-    if (axi_error_i != 3'd0) code = ErrorAxi;
+    if (outside_i != 3'd0) code = ErrorBounds;
+    else if (axi_error_i != 3'd0) code = ErrorAxi;
     else if (front_valid && front_illegal && !active_q) code = ErrorOpcode;
     else if (watchdog_i != 32'd0 && quiet_q == watchdog_i) code = ErrorWatchdog;
     else fail = 1'b0;
@@ -268,6 +272,7 @@ module subrow_ctrl #(
         axi_resp_o <= '0;
       end
       for (int unsigned p = 0; p < 3; p++) begin
+        if (outside_i[p]) axi_port_o <= 4'(p);
         if (axi_error_i[p]) begin
           axi_port_o <= 4'(p);
           axi_resp_o <= axi_resp_i[p];

@@ -98,6 +98,7 @@ module subrow_engine
   logic ready_wfetch, ready_afetch, ready_rfetch, ready_itrans, ready_array, ready_otrans, ready_post, ready_awrite;
   logic act_read_idle, act_read_error, wgt_read_idle, wgt_read_error, write_idle, write_error;
   logic [1:0] act_read_resp, wgt_read_resp, write_resp;
+  logic [2:0] outside;
 
   // Counters between the units; see the table in docs/hardware.md.
   /* verilator lint_off UNUSEDSIGNAL */
@@ -223,6 +224,7 @@ module subrow_engine
       .flush_o(flush),
       .bus_idle_i(act_read_idle & wgt_read_idle & write_idle),
       .axi_error_i({write_error, wgt_read_error, act_read_error}),
+      .outside_i(outside),
       .axi_resp_i({write_resp, wgt_read_resp, act_read_resp}),
       .req_valid_o(ctrl_req_valid),
       .req_ready_i(ctrl_req_ready),
@@ -257,6 +259,9 @@ module subrow_engine
       .act_read_error_o(act_read_error), .act_read_resp_o(act_read_resp), .wgt_read_idle_o(wgt_read_idle),
       .wgt_read_error_o(wgt_read_error), .wgt_read_resp_o(wgt_read_resp), .write_idle_o(write_idle),
       .write_error_o(write_error), .write_resp_o(write_resp), .act_beat_o(act_beat),
+      .first_i({regs_out.RECORD_FIRST.page.value, regs_out.ACT_FIRST.page.value, regs_out.PROG_FIRST.page.value}),
+      .last_i({regs_out.RECORD_LAST.page.value, regs_out.ACT_LAST.page.value, regs_out.PROG_LAST.page.value}),
+      .outside_o(outside),
       .afetch_req_valid_i(afetch_req_valid), .afetch_req_ready_o(afetch_req_ready),
       .afetch_req_addr_i(afetch_req_addr), .afetch_req_beats_i(afetch_req_beats),
       .afetch_rd_valid_o(afetch_rd_valid), .afetch_rd_ready_i(afetch_rd_ready),

@@ -2,7 +2,7 @@
 //
 // Contract: docs/hardware.md. afetch and rfetch read through m_axi_act, ctrl and wfetch through m_axi_wgt, awrite writes
 // through m_axi_act. core_rst_n_i ends what the readers have asked for; the AXI engines live on and finish what is open,
-// while flush_i into nothing. act_beat_o: a word of m_axi_act goes to its reader.
+// while flush_i into nothing. Windows: activation reads 1, weight reads 0, writes 1 and 2. act_beat_o: a word of m_axi_act goes to its reader.
 // Parameters: SubRow 4, 8, 16; WeightBytes a power of two, 8..64; BurstBeats 4, 8, 16.
 
 module subrow_memory #(
@@ -27,6 +27,11 @@ module subrow_memory #(
     output logic write_error_o,
     output logic [1:0] write_resp_o,
     output logic act_beat_o,
+
+    // Windows of pages: program image, arena, records; which port has an address outside its windows.
+    input  logic [2:0][27:0] first_i,
+    input  logic [2:0][27:0] last_i,
+    output logic [2:0] outside_o,
 
     input  logic afetch_req_valid_i,
     output logic afetch_req_ready_o,
@@ -175,6 +180,9 @@ module subrow_memory #(
       .idle_o(act_read_idle_o),
       .error_o(act_read_error_o),
       .error_resp_o(act_read_resp_o),
+      .first_i(first_i[1]),
+      .last_i(last_i[1]),
+      .outside_o(outside_o[0]),
       .req_valid_i(act_req_valid),
       .req_ready_o(act_req_ready),
       .req_addr_i(act_req_addr),
@@ -202,6 +210,9 @@ module subrow_memory #(
       .idle_o(wgt_read_idle_o),
       .error_o(wgt_read_error_o),
       .error_resp_o(wgt_read_resp_o),
+      .first_i(first_i[0]),
+      .last_i(last_i[0]),
+      .outside_o(outside_o[1]),
       .req_valid_i(wgt_req_valid),
       .req_ready_o(wgt_req_ready),
       .req_addr_i(wgt_req_addr),
@@ -229,6 +240,9 @@ module subrow_memory #(
       .idle_o(write_idle_o),
       .error_o(write_error_o),
       .error_resp_o(write_resp_o),
+      .first_i(first_i[2:1]),
+      .last_i(last_i[2:1]),
+      .outside_o(outside_o[2]),
       .wr_valid_i(wr_valid_i),
       .wr_ready_o(wr_ready_o),
       .wr_addr_i(wr_addr_i),

@@ -1,4 +1,4 @@
-"""subrow_axi_read: words in order, legal bursts, errors seen, full speed, flush at any time."""
+"""subrow_axi_read: words in order, legal bursts, errors seen, full speed, flush at any time, windows of pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import cocotb
 
-from sim.common.axi import check_burst, random_request
+from sim.common.axi import ANYWHERE, PAGE, check_burst, pages_of, random_request, request_in
 from sim.common.clock import Probe, Sim, Stalls, options, rng
 from sim.common.streams import Words
 
@@ -25,6 +25,7 @@ class Memory:
         self.bad: set[int] = set()
         self.ar: tuple[int, int] | None = None
         self.now, self.offering, self.open = 0, False, 0
+        self.pages: set[int] = set()  # that were read
 
     def drive(self) -> None:
         self.now += 1
@@ -50,6 +51,7 @@ class Memory:
         self.ar = now
         if now and int(dut.ar_ready_i.value):
             addr, length = now[0], now[1] + 1
+            self.pages.add(addr // PAGE)
             check_burst(addr, length, int(dut.ar_size_o.value), int(dut.ar_burst_o.value), self.width, self.burst)
             self.beats.extend((self.now + self.latency, addr + i * self.width, i == length - 1) for i in range(length))
             self.open += 1
@@ -94,7 +96,7 @@ async def axi_read(dut, pattern: str) -> None:
             errors.append(int(dut.error_resp_o.value))
 
     sim = Sim(dut, Probe(drive=drive), memory, Probe(sample))
-    await sim.reset(flush_i=0)
+    await sim.reset(flush_i=0, **ANYWHERE)
     for _ in range(2 + OPT.rounds):
         requests = [random_request(rand, width) for _ in range(25)]
         todo.extend(requests)
@@ -126,3 +128,37 @@ async def axi_read(dut, pattern: str) -> None:
         start = sim.cycle
         await sim.until(lambda: not todo and asking[0] is None and not want, 5000, "run")
         assert sim.cycle - start <= 600 + 50
+
+
+@cocotb.test()
+@cocotb.parametrize(pattern=OPT.stalls)
+async def windows(dut, pattern: str) -> None:
+    """No page outside the window is read; outside_o says whether one was asked for; no word is missing."""
+    rand = rng()
+    width, first = OPT.params["DataBytes"], rng().randrange(4, 1 << 27)
+    window, around = [first, first + 1, first + 2], [first - 1, first + 3, 0, (1 << 28) - 1]
+    memory = Memory(dut, Words(width, 1), width, OPT.params["BurstBeats"], Stalls(pattern, rand))
+    state: dict[str, Any] = {"ask": None, "got": 0, "outside": False}
+
+    def drive():
+        dut.req_valid_i.value = int(state["ask"] is not None)
+        if state["ask"]:
+            dut.req_addr_i.value, dut.req_beats_i.value = state["ask"]
+        dut.rd_ready_i.value = 1
+
+    def sample():
+        if state["ask"] and int(dut.req_ready_o.value):
+            state["ask"] = None
+        state["got"] += int(dut.rd_valid_o.value)
+        state["outside"] |= bool(int(dut.outside_o.value))
+
+    sim = Sim(dut, Probe(drive=drive), memory, Probe(sample))
+    await sim.reset(flush_i=0, first_i=first, last_i=first + 2)
+    for _ in range(20 + 10 * OPT.rounds):
+        addr, beats = request_in(rand, rand.choice((window, window, around)), width)
+        state.update(ask=(addr, beats), want=beats, got=0, outside=False)
+        memory.pages.clear()
+        await sim.until(lambda: state["got"] == state["want"] and int(dut.idle_o.value), 30_000, "reads")
+        asked = pages_of(addr, beats, width)
+        assert memory.pages <= set(window), f"page {min(memory.pages - set(window)):#x} was read"
+        assert state["outside"] == (not asked <= set(window)) and asked & set(window) <= memory.pages

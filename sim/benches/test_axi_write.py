@@ -7,7 +7,7 @@ from typing import Any
 
 import cocotb
 
-from sim.common.axi import check_burst, random_request
+from sim.common.axi import PAGE, check_burst, pages_of, random_request, request_in
 from sim.common.clock import Probe, Sim, Stalls, options, rng
 
 OPT = options()
@@ -30,7 +30,8 @@ async def axi_write(dut, pattern: str) -> None:
     answers: deque[int] = deque()
     w_beats: deque[tuple[int, int, int]] = deque()  # W beats of no finished burst yet
     errors: list[int] = []
-    bad = [False]
+    asked_pages: set[int] = set()
+    bad, outside = [False], [False]
 
     def drive():
         if state["ask"] is None and todo:
@@ -57,6 +58,7 @@ async def axi_write(dut, pattern: str) -> None:
             assert int(dut.b_ready_o.value)
             answers.popleft()
             state["resp"] = False
+        outside[0] |= bool(int(dut.outside_o.value))
         if int(dut.error_o.value):
             errors.append(int(dut.error_resp_o.value))
         aw = (int(dut.aw_addr_o.value), int(dut.aw_len_o.value)) if int(dut.aw_valid_o.value) else None
@@ -65,6 +67,7 @@ async def axi_write(dut, pattern: str) -> None:
         if aw and int(dut.aw_ready_i.value):
             check_burst(aw[0], aw[1] + 1, int(dut.aw_size_o.value), int(dut.aw_burst_o.value), width, burst)
             bursts.append((aw[0], aw[1] + 1))
+            asked_pages.add(aw[0] // PAGE)
             state["aw"] = None
         w = None
         if int(dut.w_valid_o.value):
@@ -86,7 +89,9 @@ async def axi_write(dut, pattern: str) -> None:
             bad[0] = False
 
     sim = Sim(dut, Probe(sample, drive))
-    await sim.reset(flush_i=0)
+    base = rand.randrange(2, 1 << 27)
+    windows = (base, base + 1, base + 9)
+    await sim.reset(flush_i=0, first_i=0, last_i=(1 << 28) - 1)
     for _ in range(2 + OPT.rounds):
         memory.clear()
         want.clear()
@@ -123,3 +128,28 @@ async def axi_write(dut, pattern: str) -> None:
         await sim.until(lambda: int(dut.idle_o.value), 20000, "flush")
         assert not bursts and not w_beats and state["aw"] is None and state["w"] is None, "left over after a flush"
         dut.flush_i.value = 0
+        # two windows: no page beside them is written, and nothing at all once an address was outside, until a flush
+        dut.first_i.value, dut.last_i.value = base << 28 | base + 9, (base + 1) << 28 | base + 9
+        for inside in (True, False, True):
+            for store in (memory, want, asked_pages):
+                store.clear()
+            outside[0] = False
+            pages = [(base, base + 9)] * 3 + ([] if inside else [(base - 1, base + 2, base + 8, base + 10, 0)])
+            rand.shuffle(pages)
+            for group in pages:
+                addr, beats = request_in(rand, list(group), width)
+                beats = min(beats, (PAGE - addr % PAGE) // width) if inside else beats
+                values = [rand.getrandbits(8 * width) for _ in range(beats)]
+                todo.append((addr, beats))
+                data.extend(values)
+                want.update((addr + i * width, v) for i, v in enumerate(values))
+            touched = set().union(*(pages_of(a, b, width) for a, b in todo))
+            await sim.until(lambda: not todo and not data and state["ask"] is None and int(dut.idle_o.value),
+                            200_000, "writes in windows")
+            assert asked_pages <= set(windows) and outside[0] == (not touched <= set(windows)) == (not inside)
+            assert all(a // PAGE in windows for a in memory)
+            assert memory == want if inside else len(memory) < len(want)
+            dut.flush_i.value = 1
+            await sim.step()
+            dut.flush_i.value = 0
+        dut.first_i.value, dut.last_i.value = 0, (1 << 28) - 1

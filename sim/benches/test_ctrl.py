@@ -29,12 +29,13 @@ class Machine:
         self.program: list[Instruction] = []
         self.hang: int | None = None  # layer that never ends
         self.axi_error_at: int | None = None  # layer in which a read fails
+        self.outside_at: int | None = None  # layer that writes outside its windows
         self.clear()
         self.sim = Sim(dut, Probe(self.sample, self.drive), self.reader)
 
     async def reset(self) -> None:
         names = ("start_i", "soft_reset_i", "progress_i", "wgt_beat_i", "layer_done_i", "w_cmd_ready_i", *PULSES,
-                 "axi_error_i", "axi_resp_i", "cmd_ready_i", "state_i", "watchdog_i")
+                 "axi_error_i", "axi_resp_i", "outside_i", "cmd_ready_i", "state_i", "watchdog_i")
         await self.sim.reset(**dict.fromkeys(names, 0), bus_idle_i=1, prog_base_i=BASE)
 
     def clear(self) -> None:
@@ -72,6 +73,8 @@ class Machine:
         failing = self.axi_error_at is not None and self.active and self.started - 1 == self.axi_error_at
         dut.axi_error_i.value = 0b010 if failing else 0
         dut.axi_resp_i.value = 0b11_10_01 if failing else 0
+        outside = self.outside_at is not None and self.active and self.started - 1 == self.outside_at
+        dut.outside_i.value = 0b100 if outside else 0
 
     def sample(self) -> None:
         dut = self.dut
@@ -165,12 +168,13 @@ async def program(dut, pattern: str):
 @cocotb.test()
 @cocotb.parametrize(pattern=OPT.stalls)
 async def errors(dut, pattern: str):
-    """Illegal opcode, AXI error, watchdog: code, state dump, reset until the bus is idle, and a good run after."""
+    """Illegal opcode, AXI error, watchdog, address outside: code, state, reset until the bus is idle, a run after."""
     m = await machine(dut, pattern)
-    for kind in ("opcode", "axi", "watchdog", "opcode"):
+    for kind in ("opcode", "axi", "watchdog", "outside", "opcode"):
         at = m.rand.randint(0, 3)
         m.load(5, opcodes={at: m.rand.choice((0, 2, 15))} if kind == "opcode" else {})
         m.axi_error_at = at if kind == "axi" else None
+        m.outside_at = at if kind == "outside" else None
         m.hang = at if kind == "watchdog" else None
         dut.watchdog_i.value = 1500
         dut.state_i.value = 0xABCD << 100
@@ -178,11 +182,13 @@ async def errors(dut, pattern: str):
         await m.start()
         await m.finish()
         dut.state_i.value = 0
-        assert m.errors == [{"opcode": 1, "axi": 2, "watchdog": 3}[kind]] and not m.dones
+        assert m.errors == [{"opcode": 1, "axi": 2, "watchdog": 3, "outside": 4}[kind]] and not m.dones
         assert m.finished == at and int(dut.layer_o.value) == at
         if kind == "axi":
             assert (int(dut.axi_port_o.value), int(dut.axi_resp_o.value)) == (1, 2)
-        m.hang = m.axi_error_at = None
+        if kind == "outside":
+            assert (int(dut.axi_port_o.value), int(dut.axi_resp_o.value)) == (2, 0)
+        m.hang = m.axi_error_at = m.outside_at = None
         for _ in range(30):
             await m.sim.step()
             assert int(dut.flush_o.value) and not int(dut.core_rst_no.value)

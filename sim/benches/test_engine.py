@@ -30,7 +30,7 @@ LAYERS = len(DATA["records"])
 BASE = int(OPT.data.get("base", 0xA5_0000_0000))  # of the memory: beyond 32 bits where the ports have more
 PROG, ARENA = 0x1000, 0x1000 + -(-len(DATA["image"]) // 4096) * 4096 + 4 * OPT.config.sub_row
 RECORDS = ARENA + -(-len(DATA["before"]) // 64) * 64 + 64
-SIZE = RECORDS + RECORD_BYTES * (LAYERS + 1)
+SIZE = -(-(RECORDS + RECORD_BYTES * (LAYERS + 1)) // 4096) * 4096  # whole pages, as the windows are
 START, SOFT_RESET, DONE, ERROR = 1, 2, 2, 4
 PATTERNS = {"none": 0.0, "random": 0.3}
 LENGTH = 1600  # cycles, more than a run takes
@@ -287,4 +287,42 @@ async def watchdog(dut) -> None:
         assert status & ERROR and status >> 8 & 255 == 3, f"STATUS {status:#x}, expected error 3"
         assert not await b.read("STATE0") >> bit & 1, "a port that owes an answer is idle"
         channel.pause = False
+    await b.runs()
+
+
+@cocotb.test()
+@cocotb.parametrize(pattern=list(PATTERNS))
+async def windows(dut, pattern: str) -> None:
+    """Offsets, sizes and layer numbers of a Program are falsified: nothing outside the windows is read or written.
+
+    The memory ends with the windows, and an access beside it counts as one outside; error 4 only when there was one.
+    """
+    b = await board(dut, pattern)
+    page = lambda offset: (BASE + offset) >> 12  # noqa: E731
+    ends = {"PROG": (PROG, PROG + DATA["image"].size - 1), "ACT": (ARENA, ARENA + DATA["before"].size - 1),
+            "RECORD": (RECORDS, RECORDS + RECORD_BYTES * LAYERS - 1)}  # fmt: skip
+    for name, (first, last) in ends.items():
+        await b.write(f"{name}_FIRST", page(first))
+        await b.write(f"{name}_LAST", page(last))
+    await b.runs()
+    await b.write("WATCHDOG", 3000)
+    codes = set()
+    for _ in range(6 + 4 * OPT.rounds):
+        layer = b.rand.randrange(LAYERS)
+        field, bits = b.rand.choice((("in_offset", 32), ("out_offset", 32), ("weight_offset", 32), ("res_offset", 32),
+                                     ("layer_id", 15), ("in_row_bytes", 24), ("out_row_bytes", 24)))
+        kept = b.memory.bytes.copy()
+        b.instruction(layer, **{field: b.rand.randrange(1 << bits)})
+        forged = b.memory.bytes.copy()
+        await b.write("CTRL", START)
+        status = await b.finish()
+        codes.add(status >> 8 & 255 if status & ERROR else 0)
+        assert not b.memory.outside, f"{field} led to {b.memory.outside[0]:#x}, outside every window"
+        beside = np.ones(SIZE, bool)
+        for name in ("ACT", "RECORD"):
+            first, last = (int(BASE + n) >> 12 << 12 for n in ends[name])
+            beside[max(first - BASE, 0) : last + 4096 - BASE] = False
+        assert (b.memory.bytes[beside] == forged[beside]).all(), f"{field}: a write beside the windows"
+        b.memory.bytes[:] = kept
+    assert codes <= {0, 1, 3, 4} and 4 in codes, f"error codes {codes}"
     await b.runs()

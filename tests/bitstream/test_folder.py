@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -261,3 +262,13 @@ def test_dry_run_writes_nothing(saved: Path, tmp_path: Path) -> None:
 def test_command_refuses_what_does_not_fit(words: tuple[str, ...], message: str, saved: Path, tmp_path: Path) -> None:
     done = command(*words, "--program", saved, "--out", "b", cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr and not (tmp_path / "b").exists(), done.stderr
+
+
+def test_the_guides_show_what_the_command_prints(saved: Path, tmp_path: Path) -> None:
+    done = command("--board", "pynq-z2", "--program", saved, "--out", "b", cwd=tmp_path)
+    head, *_, last = done.stdout.splitlines()
+    lost = re.sub(r"copy b to", "copy [^ ]+ to", re.escape(done.stderr.strip()).replace(r"\ ", " "))
+    for name in ("README.md", "docs/build.md"):
+        text = (REPO_ROOT / name).read_text(encoding="utf-8")
+        assert head in text and done.stdout.splitlines()[1] in text, name
+        assert last.split(":")[0] in text and re.search(lost, text), name

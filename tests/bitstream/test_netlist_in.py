@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from subrow.bitstream import top
+from subrow.bitstream import open_flow, top
+from subrow.bitstream.boards import PYNQ_Z2
 from subrow.devices.simlib import GEN, RTL
+from subrow.spec import hwconfig
 from subrow.toolenv import find_tool, tool_env
 from tests.bitstream.recorder import BUILDS, setting, write_inputs
 
@@ -69,3 +71,19 @@ def test_yosys_elaborates_it_with_the_ports_of_the_interfaces(name: str, tmp_pat
     assert ports == {"clk": ("input", 1), "rst_n": ("input", 1), "irq": ("output", 1), **expected}
     engine = next(c for c in module["cells"].values() if "subrow_engine" in c["type"])
     assert len(engine["connections"]["m_axi_wgt_rdata"]) == 8 * hw.weight_bytes
+
+
+def test_the_open_flow_reads_a_whole_design(tmp_path: Path) -> None:
+    """Its top, with the processing system as a black box whose inputs and outputs are all named."""
+    files = open_flow.files(hwconfig.load("pynq-z2-open"), PYNQ_Z2)
+    for file in files:
+        (tmp_path / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file.path).write_bytes(file.data)
+    rtl = [str(tmp_path / f.path) for f in files if f.path.startswith("open/rtl/")]
+    values = [f"-G{n}={v}" for n, v in hwconfig.load("pynq-z2-open").rtl_parameters().items()]
+    # A black box drives nothing and uses nothing; both primitives stand in one file.
+    quiet = ("-Wno-UNDRIVEN", "-Wno-UNUSEDSIGNAL", "-Wno-DECLFILENAME")
+    command = [find_tool("verilator"), *LINT_ONLY, *quiet, GEN / "regs.vlt", RTL / "lint.vlt", *rtl, *values,
+               "--top-module", open_flow.TOP]  # fmt: skip
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=tool_env(), check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
