@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pynq
+from numpy.typing import NDArray
 
 from subrow.devices.engine import Engine
 from subrow.devices.engine_device import EngineDevice
@@ -54,8 +56,8 @@ class Pynq(EngineDevice):
         self._lock: EngineLock | None = EngineLock(f"pynq-{target.tag}", lock_folder)
         try:
             self.overlay = SubrowOverlay(bitfile, download=download, device=target)
-            port = PynqPort(self.overlay.subrow, str(bitfile), timeout_s, interrupt, timer or Timer())
-            self._found = Engine(port, hw, self.name, watchdog)
+            self._port = PynqPort(self.overlay.subrow, str(bitfile), timeout_s, interrupt, timer or Timer())
+            self._found = Engine(self._port, hw, self.name, watchdog)
         except BaseException:
             self._lock.release()
             raise
@@ -65,6 +67,26 @@ class Pynq(EngineDevice):
         if self._lock is None:
             raise DeviceError("pynq: the device is closed; open it again")
         return self._found
+
+    def clock_mhz(self) -> float:
+        """Clock of the engine, as the board says."""
+        return float(pynq.Clocks.fclk0_mhz)
+
+    def watts(self) -> float | None:
+        """Power that the board takes now, where its PMBus says so (the ZCU104's 12 V rail); else None."""
+        rail = pynq.get_rails().get("12V")
+        return None if rail is None or rail.power is None else float(rail.power.value)
+
+    def memory_errors(self, pattern: NDArray[np.uint8]) -> int:
+        """Bytes of a pattern that do not come back from a buffer, through the host's cache to memory and back."""
+        buffer = self._port.allocate(pattern.size)
+        try:
+            buffer.data[:] = pattern
+            buffer.flush(0, pattern.size)
+            buffer.invalidate(0, pattern.size)
+            return int((buffer.data != pattern).sum())
+        finally:
+            buffer.free()
 
     def close(self) -> None:
         """Stop the engine, free its buffers, let other processes have it; may be called twice."""
