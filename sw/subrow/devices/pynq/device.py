@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Pynq(EngineDevice):
         if not timeout_s > 0:
             raise DeviceError(f"pynq: timeout_s = {timeout_s}, must be above 0 seconds")
         self.simulated = simulated
-        target = pynq.Device.active_device if device is None else device
+        target = _board() if device is None else device
         self._lock: EngineLock | None = EngineLock(f"pynq-{target.tag}", lock_folder)
         try:
             self.overlay = SubrowOverlay(bitfile, download=download, device=target)
@@ -100,3 +101,16 @@ class Pynq(EngineDevice):
                 self._interrupt.close()
             self._lock.release()
             self._lock = None
+
+
+def _board() -> Any:
+    """PYNQ's device of this board. Raises DeviceError where there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No devices found")  # the error says it
+            return pynq.Device.active_device
+    except RuntimeError as error:
+        raise DeviceError(
+            f"pynq: {error}: run this on a board with a PYNQ image, as root (in a notebook, or `sudo -i`), or use the "
+            "simulated engine"
+        ) from error
