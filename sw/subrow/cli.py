@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from subrow import cli_build, cli_estimate, cli_network, cli_program, cli_train
+from subrow import cli_board, cli_build, cli_estimate, cli_network, cli_program, cli_train
 from subrow.console import complain
 from subrow.spec.errors import MissingTool, SubrowError
 
@@ -50,6 +50,8 @@ app.command(short_help="Compare a device with the reference, every byte.")(cli_p
 app.command(short_help="Run a Program in the RTL, cycle by cycle.")(cli_program.simulate)
 app.command(short_help="Measure and simulate Programs: table, JSON, HTML.")(cli_program.report)
 app.command(short_help="Build the bitstream that runs a Program on a board.")(cli_build.build)
+app.command(short_help="Latency, throughput, energy of a Program on a device.")(cli_board.bench)
+app.command(short_help="Check this machine and the board.")(cli_board.doctor)
 
 
 def main() -> None:

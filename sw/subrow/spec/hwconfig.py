@@ -6,12 +6,12 @@ import dataclasses
 import hashlib
 import math
 import reprlib
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from subrow.spec import toml
 from subrow.spec.errors import ConfigError
 from subrow.spec.winograd import TAP_LANES
 
@@ -200,7 +200,7 @@ def _typed(name: str, section: str, key: str, value: Any) -> Any:
 def parse(text: str, name: str) -> HwConfig:
     """HwConfig from TOML text; unknown, missing and mistyped keys are errors that name the key."""
     try:
-        data = tomllib.loads(text)
+        data = toml.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of too many digits
         raise ConfigError(f"HwConfig {name}: not valid TOML: {error}") from error
     unknown = set(data) - set(_SECTIONS)

@@ -114,7 +114,24 @@ class Interpreter:
 
     def layers(self, inputs: Mapping[str, NDArray[np.int8]]) -> Iterator[NDArray[np.int8]]:
         """The output of every layer for one image [C, H, W] by input name: [out_cb * L, out_h, out_w], in order."""
+        return self._layers(np.zeros(self.program.arena_bytes, np.int8), inputs)
+
+    def run(self, inputs: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
+        """The network's outputs [C, H, W] by name, for one image [C, H, W] by input name."""
         arena = np.zeros(self.program.arena_bytes, np.int8)
+        for _ in self._layers(arena, inputs):
+            pass
+        result = {}
+        for t in self.program.outputs:
+            c, h, w = t.shape
+            size = -(-c // self.hw.sub_row), h, w
+            used = size[0] * w * self.hw.sub_row
+            result[t.name] = self._read(arena, t.offset, size, t.row_bytes or used)[:c]
+        return result
+
+    def _layers(
+        self, arena: NDArray[np.int8], inputs: Mapping[str, NDArray[np.int8]]
+    ) -> Iterator[NDArray[np.int8]]:
         for info in self.program.inputs:
             self._write(arena, info.offset, _arranged(inputs[info.name], info.space_to_depth), 0)
         for ins, w in zip(self.instructions, self.weights, strict=True):

@@ -70,7 +70,7 @@ def roofline(ins: Instruction, hw: HwConfig) -> Roofline:
         weights=moved.weights / hw.weight_bytes,
         memory=moved.total / hw.bytes_per_cycle,
         transform=max(read, written),
-        compute=_tile_groups(ins) * g.tile.groups * g.steps * ins.kgs,
+        compute=tile_groups(ins) * g.tile.groups * g.steps * ins.kgs,
     )
 
 
@@ -86,7 +86,7 @@ def traffic(ins: Instruction, hw: HwConfig) -> Traffic:
     )
 
 
-def _tile_groups(ins: Instruction) -> int:
-    """Tile groups of all blocks: interior, last column, last row, last row and column."""
+def tile_groups(ins: Instruction) -> int:
+    """Tile groups of all blocks of a pass: interior, last column, last row, last row and column."""
     ny, nx, q = ins.blocks_y, ins.blocks_x, ins.q_count
     return int((ny - 1) * ((nx - 1) * q[0] + q[1]) + (nx - 1) * q[2] + q[3])

@@ -167,3 +167,10 @@ class SimulatedPynq(Pynq):
         options.setdefault("lock_folder", self.board.bitfile.parent)  # every simulated engine is another one
         super().__init__(hw, bitfile=self.board.bitfile, download=False, device=self.board, timer=self.board.timer,
                          interrupt=interrupt, simulated=True, **options)  # fmt: skip
+
+    def clock_mhz(self) -> float:
+        """That of the HwConfig: there is no clock."""
+        return self.hw.mhz
+
+    def watts(self) -> None:
+        """No power is taken."""
