@@ -93,3 +93,15 @@ def test_unchecked_illegal_opcode_is_the_engines_error() -> None:
         chip.load(change(PROGRAM, 0, opcode=3))
         with pytest.raises(DeviceError, match="error 1 .illegal opcode. in layer 0"):
             chip.run(feeds_of([LAYER]))
+
+
+@pytest.mark.verilator
+def test_unchecked_address_outside_the_buffers_is_the_engines_error() -> None:
+    """The driver's windows hold; the same engine then runs a good Program."""
+    with Verilator(HW, check_limits=False) as chip:
+        for name, port in (("in_offset", 0), ("weight_offset", 1), ("out_offset", 2)):
+            chip.load(change(PROGRAM, 0, **{name: 1 << 24}))
+            with pytest.raises(DeviceError, match=rf"error 4 .address outside its buffers.* on port {port}"):
+                chip.run(feeds_of([LAYER]))
+        chip.load(PROGRAM)
+        assert chip.run(feeds_of([LAYER])).device == "verilator"

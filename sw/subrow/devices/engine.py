@@ -28,7 +28,8 @@ from subrow.spec.program_check import region_of
 
 ADDRESS_BITS = 40
 MAX_LAYERS = (1 << 16) - 1
-ERROR_NAMES = {1: "illegal opcode", 2: "AXI error", 3: "watchdog: no progress"}
+PAGE_BITS = 12  # of the windows: 4 KiB, which PAGE is
+ERROR_NAMES = {1: "illegal opcode", 2: "AXI error", 3: "watchdog: no progress", 4: "address outside its buffers"}
 UNITS = ("wfetch", "afetch", "rfetch", "itrans", "array", "otrans", "post", "awrite")
 Images = Mapping[str, Int8Array]
 
@@ -124,15 +125,16 @@ class Engine:
             raise DeviceError(f"{self._name}: Program {program.name} has {layers} layers, at most {MAX_LAYERS}")
         self.free()
         try:
-            self._image = self._allocate(program.image())
+            image = program.image()
+            self._image = self._allocate(image)
             self._records = self._allocate(np.zeros(isa.RECORD_BYTES * layers, np.uint8))
             self._arenas = [self._allocate(np.zeros(program.arena_bytes, np.uint8)) for _ in range(slots)]
         except BaseException:
             self.free()
             raise
         self._program = program
-        self._address("PROG_ADDR", self._image)
-        self._address("RECORD_ADDR", self._records)
+        self._address("PROG", self._image, image.size)
+        self._address("RECORD", self._records, isa.RECORD_BYTES * layers)
         self._port.write("LAYERS", layers)
         self._port.write("WATCHDOG", self._watchdog)
         self._port.write("IRQ_ENABLE", field("IRQ_ENABLE", "done").mask | field("IRQ_ENABLE", "error").mask)
@@ -151,9 +153,12 @@ class Engine:
         buffer.flush(0, content.size)
         return buffer
 
-    def _address(self, register: str, buffer: Buffer) -> None:
-        self._port.write(f"{register}_LO", buffer.address & 0xFFFFFFFF)
-        self._port.write(f"{register}_HI", buffer.address >> 32)
+    def _address(self, name: str, buffer: Buffer, size: int) -> None:
+        """Where a buffer is, and its pages as the window that the engine must not leave, whatever the Program says."""
+        self._port.write(f"{name}_ADDR_LO", buffer.address & 0xFFFFFFFF)
+        self._port.write(f"{name}_ADDR_HI", buffer.address >> 32)
+        self._port.write(f"{name}_FIRST", buffer.address >> PAGE_BITS)
+        self._port.write(f"{name}_LAST", (buffer.address + size - 1) >> PAGE_BITS)
 
     def free(self) -> None:
         """Give all buffers back; may be called twice."""
@@ -208,7 +213,7 @@ class Engine:
 
     def _start(self, slot: int) -> None:
         self._port.begin()
-        self._address("ACT_ADDR", self._arenas[slot])
+        self._address("ACT", self._arenas[slot], self._program.arena_bytes)
         self._port.write("CTRL", field("CTRL", "start").mask)
 
     def _finish(self) -> int:
