@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-.PHONY: help setup demo test bench bench-engine programs lint gen gen-check sim clean
+.PHONY: help setup demo test bench bench-engine board-package programs lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -38,6 +38,9 @@ programs: setup  ## Programs of the trained networks, in build/programs
 
 bench-engine: setup  ## whole networks on the boards' engines, simulated; docs/results/engine.json
 	$(PY) scripts/bench_engine.py $(ARGS)
+
+board-package: setup  ## the wheel that boards install, in build/board
+	$(PY) scripts/board_package.py $(ARGS)
 
 sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)

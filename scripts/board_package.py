@@ -75,7 +75,7 @@ def build(out: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="subrow-board-") as name:
         stage(Path(name) / "source")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
-                   "--no-build-isolation", "--wheel-dir", str(Path(name) / "wheel"), str(Path(name) / "source")]  # fmt: skip
+                   "--no-build-isolation", "--wheel-dir", f"{name}/wheel", f"{name}/source"]  # fmt: skip
         subprocess.run(command, check=True)
         (made,) = (Path(name) / "wheel").glob("*.whl")
         part = out / f".{made.name}.part"

@@ -1,4 +1,4 @@
-"""The wheel that boards install, as a board has it: without torch, without the tools, without the rest of the project."""
+"""The wheel that boards install, as a board has it: without torch, without tools, without the rest of the project."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def on_board(site: Path, code: str, *arguments: object) -> subprocess.CompletedP
                     raise ModuleNotFoundError(name)
         sys.meta_path.insert(0, Absent())
     """
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(code), *map(str, arguments)],
-                          cwd=site, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})  # fmt: skip
+    text = textwrap.dedent(head) + textwrap.dedent(code)
+    return subprocess.run([sys.executable, "-c", text, *map(str, arguments)], cwd=site, capture_output=True, text=True,
+                          check=False, env={"PATH": "/usr/bin:/bin"})  # fmt: skip
 
 
 def test_it_holds_what_a_board_needs_and_nothing_else(installed: Path) -> None:
