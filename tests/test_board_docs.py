@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,17 @@ def test_coefficients_stand_in_the_text() -> None:
     for figure in (f"{table.multiply_8x8:g} pJ", f"{table.add_bit:g} pJ", f"{table.buffer_byte:g} pJ a byte",
                    f"{table.memory_byte:g} pJ a byte"):  # fmt: skip
         assert figure in TEXT
+
+
+def test_messages_that_the_guide_explains_are_those_of_the_code() -> None:
+    root = Path(__file__).resolve().parents[1]
+    folders = (root / "sw" / "subrow" / part for part in ("devices", "board"))
+    code = "\n".join(p.read_text() for folder in folders for p in sorted(folder.rglob("*.py")))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a message over several lines
+    guide = (root / "docs" / "boards.md").read_text().partition("# When it does not work")[2]
+    messages = re.findall(r"^\| `([^`]+)`(?:, `([^`]+)`)?", guide, re.M)
+    assert len(messages) > 10
+    for message in filter(None, (m for pair in messages for m in pair)):
+        pieces = [p.strip(" .:") for p in re.split(r"[…()]|error \d", message)]
+        pieces = [p for p in pieces if len(p) > 5]
+        assert pieces and all(p in code for p in pieces), message
