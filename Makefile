@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-.PHONY: help setup demo test bench bench-engine bench-compression bench-open programs lint gen gen-check sim clean
+.PHONY: help setup demo test bench bench-engine bench-compression bench-open board-package programs lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -45,6 +45,9 @@ bench-compression: setup  ## accuracy after compression, beside other tools; DAT
 
 bench-open: setup  ## a PYNQ-Z2 bitstream without vendor tools; ARGS='--tools DIR' for tools in another Debian tree
 	$(PY) scripts/bench_open.py $(ARGS)
+
+board-package: setup  ## the wheel that boards install, in build/board
+	$(PY) scripts/board_package.py $(ARGS)
 
 sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)

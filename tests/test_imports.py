@@ -24,6 +24,7 @@ ALLOWED = {
     "report": {"report", "devices", "spec"},
     # Modules of the top level: shared tools first, then what hands work from one package to the next.
     "board": {"board", "devices", "spec", "toolenv"},  # boards lack the compiler and what prints for it
+    "notebooks": set(),  # a folder of notebooks, for PYNQ to find
     "toolenv": {"spec"},
     "console": {"spec"},
     "netlist": set(),  # what Yosys writes

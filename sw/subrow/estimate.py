@@ -15,6 +15,7 @@ from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.passes.choose_tile import TileName
 from subrow.planning import plan_network
+from subrow.spec.energy import Energy, energy_json, network_energy
 from subrow.spec.errors import ConfigError, InputError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
@@ -69,6 +70,7 @@ class NetworkEstimate:
     hw: HwConfig
     cycles: int
     layers: tuple[LayerEstimate, ...]
+    energy: Energy
     note: str = ""
 
     @property
@@ -87,7 +89,7 @@ def estimate_instructions(
     """The estimate of a network whose instructions are known."""
     result = estimate(instructions, hw)
     layers = tuple(_layer(*row, hw) for row in zip(names, instructions, result.layers, strict=True))
-    return NetworkEstimate(network, hw, result.cycles, layers, note)
+    return NetworkEstimate(network, hw, result.cycles, layers, network_energy(instructions, hw), note)
 
 
 def _layer(name: str, ins: Instruction, cycles: int, hw: HwConfig) -> LayerEstimate:
@@ -165,5 +167,6 @@ def to_json(result: NetworkEstimate) -> dict[str, Any]:
         "network": result.network, "hw": result.hw.name, "mhz": result.hw.mhz, "ms": round(result.ms, 4),
         "cycles": result.cycles, "fps": round(result.fps, 2), "note": result.note,
         "layers": [{k: getattr(layer, k) for k in keys} for layer in result.layers],
-        "origin": {k: "estimated" for k in ("ms", "cycles", "fps", "layers")},
+        "energy_uj": energy_json(result.energy),
+        "origin": {k: "estimated" for k in ("ms", "cycles", "fps", "layers", "energy_uj")},
     }  # fmt: skip

@@ -26,7 +26,7 @@ def test_coefficients_are_those_of_their_sources() -> None:
 
 
 def test_one_layer_by_hand() -> None:
-    """16 x 16 pixels in 64 tiles of F(2x2): 32 groups of 2 tiles, 2 words of 8 channels, 4 tap groups, 2 groups of 8."""
+    """64 tiles of F(2x2) in 32 groups of 2; 2 words of 8 channels, 4 tap groups, 2 groups of 8 channels out."""
     done = activity(DENSE, HW)
     steps = 32 * 4 * 2 * 8 * 2
     assert steps == round(roofline(DENSE, HW).compute) and done.products == steps * 4 * 8 * 2

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from subrow.devices.base import Device, Int8Array, RunResult
-from subrow.spec.energy import Energy, network_energy
+from subrow.spec.energy import Energy, energy_json, network_energy
 from subrow.spec.errors import InputError
 from subrow.spec.program import Program
 
@@ -147,11 +147,11 @@ def document(results: Mapping[str, Bench]) -> dict[str, Any]:
 
 def _json(b: Bench) -> dict[str, Any]:
     low, median, high = b.latency
-    energy = {k: round(v, 3) for k, v in (*dataclasses.asdict(b.energy).items(), ("total", b.energy.total))}
     return {
         "program": b.program, "digest": b.digest, "hw": b.hw, "device": b.device, "images": b.images,
         "latency_ms": {"min": low, "median": median, "p99": high}, "images_per_second": b.throughput,
-        "cycles": b.cycles, "gops": b.gops, "watts": b.watts, "gops_per_watt": b.gops_per_watt, "energy_uj": energy,
+        "cycles": b.cycles, "gops": b.gops, "watts": b.watts, "gops_per_watt": b.gops_per_watt,
+        "energy_uj": energy_json(b.energy),
         "layers": [dataclasses.asdict(layer) for layer in b.layers],
         "origin": {"times": b.origin, "times_are": WHAT[b.origin], "gops": b.origin, "layers": b.origin,
                    "watts": "measured by the board" if b.watts else "this device has no sensor",

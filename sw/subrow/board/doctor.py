@@ -62,11 +62,15 @@ def _python() -> Check:
 def _packages() -> Iterator[Check]:
     for name, required in (("numpy", True), ("torch", True), ("onnx", True), ("scipy", True), ("cocotb", False),
                            ("pyosys", False), ("pynq", False)):  # fmt: skip
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found = "missing"
+        found = _version(name)
         yield Check(f"package {name}", found != "missing", found, "installed", "run `make setup`", required)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def _tools() -> Iterator[Check]:
@@ -109,7 +113,7 @@ def _way_out(error: SubrowError) -> str:
 
 
 def _pynq() -> Check:
-    found = metadata.version("pynq")
+    found = _version("pynq")
     return Check("pynq", found.startswith(PYNQ_VERSIONS), found, " or ".join(PYNQ_VERSIONS),
                  "PYNQ-Z2: image 3.1; ZCU104: image 4.0")  # fmt: skip
 

@@ -45,6 +45,8 @@ def _pynq(config: hwconfig.HwConfig, simulate: bool = False, **options: Any) -> 
     """The pynq device. Raises MissingTool without PYNQ, ConfigError without a bitstream."""
     if importlib.util.find_spec("pynq") is None:
         raise MissingTool("PYNQ is not installed: boards with a PYNQ image have it; here, run `make setup`")
+    if simulate and importlib.util.find_spec("subrow.devices.pynq.virtual") is None:
+        raise MissingTool("this is the package for boards, without the simulated engine: give a bitfile on a board")
     if simulate:
         from subrow.devices.pynq.virtual import SimulatedPynq
 

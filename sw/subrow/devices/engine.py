@@ -238,7 +238,8 @@ class Engine:
         for t in self._program.outputs:
             place = region_of(t, sub_row)
             arena.invalidate(place.low, place.high)
-        return {t.name: read_tensor(arena.data, t, sub_row) for t in self._program.outputs}
+        # Copies: a small tensor is a view of the arena, which the next image overwrites and `free` unmaps.
+        return {t.name: read_tensor(arena.data, t, sub_row).copy() for t in self._program.outputs}
 
     def records(self) -> tuple[dict[str, int], ...]:
         """Counter record of each layer (isa.RECORD_FIELDS) of the last run."""

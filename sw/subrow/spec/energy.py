@@ -8,7 +8,7 @@ mean something. Static power is left out: it would favour whatever is faster.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from subrow.spec import toml
@@ -126,3 +126,8 @@ def network_energy(
     table = coefficients()
     found: Sequence[Mapping[str, int] | None] = records or [None] * len(instructions)
     return total(energy(activity(i, hw, r), hw, table) for i, r in zip(instructions, found, strict=True))
+
+
+def energy_json(spent: Energy) -> dict[str, float]:
+    """Microjoules by part, and in all."""
+    return {name: round(value, 3) for name, value in (*asdict(spent).items(), ("total", spent.total))}

@@ -1,0 +1,135 @@
+"""`subrow-board`: doctor, bench and run on a board, where there is no compiler and nothing to print tables with.
+
+Exit codes are those of `subrow`: 0 done, 1 a check failed, 2 usage or input error, 3 a needed tool is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from subrow.board.bench import bench, document
+from subrow.board.doctor import board_checks, healthy
+from subrow.board.page import LAYER_HEAD, layer_rows, page, summary
+from subrow.board.start import opener
+from subrow.spec import hwconfig
+from subrow.spec import program as programs
+from subrow.spec.errors import InputError, MissingTool, SubrowError
+from subrow.spec.program import Program, write_atomic
+
+if TYPE_CHECKING:
+    from subrow.devices.base import Device
+    from subrow.devices.pynq.device import Pynq
+
+_MAX_IMAGES = 1 << 32  # bytes of a .npy
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.verb(options)
+    except SubrowError as error:
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 3 if isinstance(error, MissingTool) else 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="subrow-board", description="Run Subrow Programs on this board.")
+    verbs = parser.add_subparsers(required=True)
+    for verb, text in ((_doctor, "check the board"), (_bench, "measure a Program"), (_run, "run images of a .npy")):
+        sub = verbs.add_parser(verb.__name__[1:], help=text)
+        sub.add_argument("program", type=Path, help="a Program file (.subrow)")
+        sub.add_argument("--bitfile", type=Path, help="the .bit of the build, with its .hwh beside it")
+        sub.add_argument("--hw", help="HwConfig by name or path; without it, the one that the Program names")
+        sub.set_defaults(verb=verb)
+        if verb is not _run:
+            sub.add_argument("--json", action="store_true", help="one JSON document on standard output")
+        if verb is _bench:
+            sub.add_argument("--dense", type=Path, help="a dense Program of the same network, as baseline")
+            sub.add_argument("--images", type=int, default=100, help="images, of random numbers (default: 100)")
+            sub.add_argument("--out", type=Path, help="folder for bench.json and bench.html")
+        if verb is _run:
+            sub.add_argument("--input", type=Path, required=True, help=".npy, N x C x H x W")
+            sub.add_argument("--output", type=Path, required=True, help=".npy for the outputs, real numbers")
+    return parser
+
+
+def _open(path: Path, options: argparse.Namespace) -> tuple[Program, Device]:
+    program = programs.load(path)
+    hw = hwconfig.load(options.hw or program.hw_name)
+    program.check_hardware(hw)
+    return program, opener("pynq", hw, options.bitfile, lambda text: print(f"warning: {text}", file=sys.stderr))()
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    program = programs.load(options.program)
+    checks = board_checks(lambda: cast("Pynq", _open(options.program, options)[1]), program)
+    if options.json:
+        print(json.dumps({"checks": [dataclasses.asdict(c) for c in checks], "ok": healthy(checks)}, indent=2))
+    else:
+        for c in checks:
+            state = "ok     " if c.ok else "WRONG  " if c.required else "-      "
+            print(f"{state}{c.name:12} {c.found}{'' if c.ok else f'; {c.fix}'}")
+    return 0 if healthy(checks) else 1
+
+
+def _bench(options: argparse.Namespace) -> int:
+    results = {}
+    for name, path in (("program", options.program), ("dense", options.dense)):
+        if path is not None:
+            program, device = _open(path, options)
+            with device:
+                results[name] = bench(device, program, options.images)
+    found = document(results)
+    if options.out is not None:
+        write_atomic(options.out / "bench.json", (json.dumps(found, indent=2) + "\n").encode())
+        write_atomic(options.out / "bench.html", page(results).encode())
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for label, *cells in [("", *results), *summary(results)]:
+        print(f"{label:18}" + "".join(f"{cell:32}" for cell in cells).rstrip())
+    print()
+    for label, *cells in (LAYER_HEAD, *layer_rows(results["program"])):
+        print(f"{label:24}" + "".join(f"{cell:>12}" for cell in cells))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    images = _images(options.input)
+    program, device = _open(options.program, options)
+    with device:
+        device.load(program)
+        result = device.run(images)
+    with open(options.output.with_suffix(".part"), "wb") as file:
+        np.save(file, result.real(), allow_pickle=False)
+    options.output.with_suffix(".part").replace(options.output)
+    cycles = result.cycles or ()
+    print(f"{len(images)} images, {sorted(cycles)[len(cycles) // 2]:,} cycles each; wrote {options.output}")
+    return 0
+
+
+def _images(path: Path) -> np.ndarray:
+    """The array of a .npy. Raises InputError unless it is one of numbers; pickles are never read."""
+    try:
+        if path.stat().st_size > _MAX_IMAGES:
+            raise InputError(f"{path}: more than {_MAX_IMAGES} bytes: run it in parts")
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read images: {error}; give a .npy of numbers, N x C x H x W") from error
+    return array
+
+
+if __name__ == "__main__":
+    sys.exit(main())

