@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.subrow-setup
 ARGS ?=
 
-.PHONY: help setup demo test bench bench-engine programs lint gen gen-check sim clean
+.PHONY: help setup demo test bench bench-compression bench-engine programs lint gen gen-check sim clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -37,6 +37,9 @@ programs: setup  ## Programs of the trained networks, in build/programs
 
 bench-engine: setup  ## whole networks on the boards' engines, simulated; docs/results/engine.json
 	$(PY) scripts/bench_engine.py $(ARGS)
+
+bench-compression: setup  ## pruning before retraining, measured; ARGS='--data cifar10.npz'
+	$(PY) scripts/bench_compression.py $(ARGS)
 
 sim: setup  ## the RTL benches only; RTL=<folder> on other RTL with the same ports; ARGS= for pytest
 	$(PY) -m pytest -n 2 --dist worksteal tests/sim $(if $(RTL),--rtl $(abspath $(RTL))) $(ARGS)
