@@ -18,6 +18,7 @@ import numpy as np
 from subrow.api import compressed, density_for, quantised
 from subrow.compress.integer_network import check_trainable
 from subrow.compress.recipe import STAGES, Recipe
+from subrow.compress.sparse_network import check_single
 from subrow.compress.stages import Trainer, check_fits, graph_accuracy, make_trainer, module_accuracy
 from subrow.compress.training import processes, rank
 from subrow.frontend.load import load_model
@@ -148,6 +149,7 @@ def _check_plan(recipe: Recipe, model: Any, images: Any, hw: HwConfig) -> None:
     assert pruning is not None
     density = None if pruning.density is None else density_for(pruning.density, hw)
     graph = capture(model, images)
+    check_single(graph)
     plan_network(graph, pruning.tile, hw, density, pruning.linear)
     tiled = with_tiles(lowered(graph, hw), pruning.tile, hw, density, pruning.linear)
     _check_bits(recipe, tiled)

@@ -17,6 +17,7 @@ from models.checkpoint import save_weights
 from models.vgg_nagadomi import VggNagadomi
 from subrow.ir.store import save_graph
 from subrow.spec import hwconfig
+from subrow.spec.errors import InputError
 from subrow.trained import trained
 from tests.cli.conftest import Run
 from tests.models.cifar import write_pickles
@@ -65,7 +66,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run) -> None:
+def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "float.toml").write_text(FLOAT)
     done = run("finetune", "--recipe", tmp_path / "float.toml", "--data", data, "--out", tmp_path / "f", "--json")
     assert done.code == 0 and done.json["float_accuracy"] > 40, done.err
@@ -90,6 +91,9 @@ def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run) -> None:
     assert resumed.code == 0 and "resumed after epoch 2" in resumed.err
     after = (tmp_path / "i" / "model.safetensors").read_bytes()
     assert len(after) == len(before) and run(*check).json == results[0]
+    with monkeypatch.context() as patch:  # weights are new, and then the run ends: no card says that the folder is whole
+        patch.setattr("subrow.finetune._measured", lambda *_: (_ for _ in ()).throw(InputError("out of luck")))
+        assert "out of luck" in run(*command, "--resume").err and not (tmp_path / "i" / "card.json").exists()
     changed = tmp_path / "other" / "int.toml"
     changed.parent.mkdir()
     changed.write_text((tmp_path / "int.toml").read_text().replace('"4/8"', '"2/8"'))

@@ -55,10 +55,12 @@ class Setup:
     calibration: int
     limit: int
     importance: Importance
+    kept: tuple[int, ...] = KEPT
 
     @property
     def holdout(self) -> Labelled:
-        return Labelled(*(part[: self.limit] for part in self.data.holdout))
+        images, labels = self.data.holdout
+        return Labelled(images[: self.limit], labels[: self.limit])
 
 
 def run(setup: Setup, command: str, say: Say) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def run(setup: Setup, command: str, say: Say) -> dict[str, Any]:
     say("dense, in float and in int8")
     dense = graph_accuracy(pruner.ready, setup.hw, setup.holdout)
     int8 = graph_accuracy(quantised(pruner.graph, images, setup.hw, None, "f2", images), setup.hw, setup.holdout)
-    rows = [_row(setup, pruner, found, s, say) for s in KEPT]
+    rows = [_row(setup, pruner, found, s, say) for s in setup.kept]
     return {
         "network": setup.network, "hw": setup.hw.name, "data": setup.data.name, "held_out": len(setup.holdout.labels),
         "calibration": setup.calibration, "importance": setup.importance, "seed": 1,
@@ -129,10 +131,10 @@ def page(document: dict[str, Any]) -> str:
     lines = [
         f"# Compression of {document['network']}",
         "",
-        f"Accuracy is *measured* in percent of {document['held_out']:,} held-out images of {document['data']}, before any",
-        f"retraining; cycles of one image are *estimated* for `{document['hw']}`. Importance of layers by "
-        f"`{document['importance']}`,",
-        f"pruned on {document['calibration']} images. Each row has the cycles of one density in every layer as its budget.",
+        f"Accuracy is *measured* in percent of {document['held_out']:,} held-out images of {document['data']}, before",
+        f"any retraining; cycles of one image are *estimated* for `{document['hw']}`. Importance of layers: "
+        f"`{document['importance']}`;",
+        f"pruned on {document['calibration']} images. The budget of a row is the cycles of one density in every layer.",
         "",
         f"Dense: {document['float']:.2f} in float, {document['int8']:.2f} in int8 on F(2x2), "
         f"{document['dense_cycles']:,} cycles.",
