@@ -46,6 +46,11 @@ class Split(StrEnum):
     train = "train"
 
 
+class Importance(StrEnum):
+    sweep = "sweep"
+    taylor = "taylor"
+
+
 class EvaluationDevice(StrEnum):
     torch = "torch"
     emulator = "emulator"
@@ -107,13 +112,16 @@ def search(
         help="percent of held-out images that must be right once pruned, before retraining"
     )] = None,
     tile: TileOption = Tile.f2, linear: Linear = False,
+    importance: Annotated[Importance, typer.Option(
+        help="sweep measures every layer at every density; taylor estimates it from gradients, much faster"
+    )] = Importance.sweep,
     images: Annotated[int, typer.Option(min=8, help="training images to measure with")] = 256,
     out: Annotated[Path | None, typer.Option(help="Graph file to write: the network pruned so (.graph)")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Density of each layer: the least change of the outputs for a time, or the least time for an accuracy.
 
-    Without a budget each layer's curve decides by its knee. Prunes one layer at a time to see what it costs.
+    Without a budget each layer's curve decides by its knee.
     """
     from subrow.explore import search as explore
     from subrow.explore.sensitivity import measure
@@ -128,7 +136,9 @@ def search(
     pruner = explore.Pruner(captured(model, sample), config, tile.value, linear, sample)
     explore.check_labels(pruner, dataset.holdout)
     with share_bar("search") as progress:
-        found = measure(pruner.graph, sample, config, tile.value, linear, progress=progress)
+        found = measure(
+            pruner.graph, sample, config, tile.value, linear, progress=progress, importance=importance.value
+        )
         if budget_ms is not None:
             choice = explore.for_budget(found, pruner, int(budget_ms * config.mhz * 1e3))
         elif budget_accuracy is not None:
@@ -140,7 +150,7 @@ def search(
     if out is not None:
         save_graph(choice.graph, out, config)
     if as_json:
-        print_json(_search_document(pruner, found, choice, measured))
+        print_json(_search_document(pruner, found, choice, measured, importance))
     else:
         _print_search(config, found, choice, measured)
 
@@ -156,12 +166,17 @@ def _check_budgets(budget_ms: float | None, budget_accuracy: float | None) -> No
 
 
 def _search_document(
-    pruner: Pruner, found: Sensitivity, choice: Choice, measured: dict[str, Any]
+    pruner: Pruner, found: Sensitivity, choice: Choice, measured: dict[str, Any], importance: Importance
 ) -> dict[str, Any]:
+    origin = "measured" if importance is Importance.sweep else "estimated from gradients"
     return {
         "network": pruner.graph.name, "hw": pruner.hw.name, "ms": choice.cycles / pruner.hw.mhz / 1e3, **measured,
         "layers": [{**dataclasses.asdict(c), "chosen": choice.kept[c.layer]} for c in found.curves],
-        "origin": {"cycles": "estimated", "ms": "estimated", "accuracy": "measured in float before retraining"},
+        "importance": importance.value,
+        "origin": {
+            "cycles": "estimated", "ms": "estimated", "accuracy": "measured in float before retraining",
+            "divergence": origin,
+        },
     }  # fmt: skip
 
 

@@ -17,13 +17,17 @@ import numpy as np
 
 from subrow.api import compressed, density_for, quantised
 from subrow.compress.integer_network import check_trainable
+from subrow.compress.recalibrate import recalibrate
 from subrow.compress.recipe import STAGES, Recipe
+from subrow.compress.sparse_network import check_single
+from subrow.compress.srbs import check_prunable, prune
 from subrow.compress.stages import Trainer, check_fits, graph_accuracy, make_trainer, module_accuracy
-from subrow.compress.training import processes, rank
+from subrow.compress.training import processes, rank, seed_weights
 from subrow.frontend.load import load_model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.store import save_graph
+from subrow.ir.verify import verify
 from subrow.passes import AFTER_COMPRESSION
 from subrow.passes import run as run_passes
 from subrow.planning import lowered, plan_network, with_tiles
@@ -112,6 +116,7 @@ def _prepared(job: Job) -> Setting:
         graph = _start_graph(recipe, start, hw)
         _check_bits(recipe, graph)
     else:
+        seed_weights(recipe.seed)
         model = load_model(str(network), arguments) if start is None else start.network()
         check_fits(model, data.train, f"network {network}")
         if recipe.prune is not None:
@@ -148,6 +153,9 @@ def _check_plan(recipe: Recipe, model: Any, images: Any, hw: HwConfig) -> None:
     assert pruning is not None
     density = None if pruning.density is None else density_for(pruning.density, hw)
     graph = capture(model, images)
+    check_single(graph)
+    if density is not None:
+        check_prunable(lowered(graph, hw), density, pruning.linear)
     plan_network(graph, pruning.tile, hw, density, pruning.linear)
     tiled = with_tiles(lowered(graph, hw), pruning.tile, hw, density, pruning.linear)
     _check_bits(recipe, tiled)
@@ -199,14 +207,31 @@ def _integers(job: Job, ready: Setting, trainer: Trainer, logs: Logs) -> Graph |
     recipe, pruning, hw, graph = job.recipe, job.recipe.prune, ready.hw, ready.graph
     if pruning is not None:
         images = job.data.train.images[: pruning.calibration]
-        model = ready.model.cpu().eval()
-        graph = compressed(model, images, hw, pruning.density, pruning.tile, images, pruning.linear)
-        if "sparse" in recipe.stages:
-            graph, logs["sparse"] = trainer.retrain(graph, recipe.stages["sparse"])
-        graph = quantised(graph, images, hw)
+        graph = quantised(_pruned(recipe, ready, trainer, images, logs), images, hw)
     if graph is not None and "integer" in recipe.stages:
         bits = _bits(recipe, ready)
         graph, logs["integer"] = trainer.train_integers(graph, hw, recipe.stages["integer"], bits)
+    return graph
+
+
+def _pruned(recipe: Recipe, ready: Setting, trainer: Trainer, images: Any, logs: Logs) -> Graph:
+    """The network pruned, at once or in steps, its kept weights trained after each; dense without a density."""
+    pruning, sparse, model = recipe.prune, recipe.stages.get("sparse"), ready.model.cpu().eval()
+    assert pruning is not None
+    if pruning.density is None:
+        return compressed(model, images, ready.hw, None, pruning.tile, images, pruning.linear)
+    last = density_for(pruning.density, ready.hw)
+    graph = with_tiles(lowered(capture(model, images), ready.hw), pruning.tile, ready.hw, last, pruning.linear)
+    for text in (*pruning.steps, pruning.density):
+        density = density_for(text, ready.hw)
+        graph = verify(prune(graph, density, linear=pruning.linear, images=images), "prune")
+        graph = verify(recalibrate(graph, images), "recalibrate")
+        if sparse is not None and density != last:
+            short = dataclasses.replace(sparse.schedule, epochs=pruning.step_epochs)
+            stage = dataclasses.replace(sparse, schedule=short)
+            graph, logs[f"sparse {text}"] = trainer.retrain(graph, stage, f"-{density[0]}of{density[1]}")
+    if sparse is not None:
+        graph, logs["sparse"] = trainer.retrain(graph, sparse)
     return graph
 
 

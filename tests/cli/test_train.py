@@ -17,6 +17,7 @@ from models.checkpoint import save_weights
 from models.vgg_nagadomi import VggNagadomi
 from subrow.ir.store import save_graph
 from subrow.spec import hwconfig
+from subrow.spec.errors import InputError
 from subrow.trained import trained
 from tests.cli.conftest import Run
 from tests.models.cifar import write_pickles
@@ -38,6 +39,7 @@ start = "START"
 teacher = "START"
 [prune]
 density = "4/8"
+steps = ["6/8"]
 tile = "f2"
 linear = true
 calibration = 64
@@ -65,7 +67,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run) -> None:
+def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "float.toml").write_text(FLOAT)
     done = run("finetune", "--recipe", tmp_path / "float.toml", "--data", data, "--out", tmp_path / "f", "--json")
     assert done.code == 0 and done.json["float_accuracy"] > 40, done.err
@@ -74,7 +76,8 @@ def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run) -> None:
     first = run(*command, "--json")
     assert first.code == 0, first.err
     card = json.loads((tmp_path / "i" / "card.json").read_text())
-    assert card["float_accuracy"] == done.json["float_accuracy"] and card["epochs"] == {"sparse": 2, "integer": 1}
+    assert card["float_accuracy"] == done.json["float_accuracy"]
+    assert card["epochs"] == {"sparse 6/8": 1, "sparse": 2, "integer": 1}
     assert card["density"]["features.conv3_1"] == 0.5 and card["density"]["features.conv1_1"] == 1.0
     check = ("evaluate", tmp_path / "i", "--data", data, "--json")
     results = [run(*check, "--device", device).json for device in ("torch", "emulator")]
@@ -90,11 +93,24 @@ def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run) -> None:
     assert resumed.code == 0 and "resumed after epoch 2" in resumed.err
     after = (tmp_path / "i" / "model.safetensors").read_bytes()
     assert len(after) == len(before) and run(*check).json == results[0]
+    with monkeypatch.context() as patch:  # weights are new when the run ends: the folder is not whole
+        patch.setattr("subrow.finetune._measured", lambda *_: (_ for _ in ()).throw(InputError("out of luck")))
+        assert "out of luck" in run(*command, "--resume").err and not (tmp_path / "i" / "card.json").exists()
     changed = tmp_path / "other" / "int.toml"
     changed.parent.mkdir()
     changed.write_text((tmp_path / "int.toml").read_text().replace('"4/8"', '"2/8"'))
     refused = run("finetune", "--recipe", changed, *command[3:], "--resume")
     assert refused.code == 2 and "prune.density is 4/8 there and 2/8 here" in refused.err, refused.err
+
+
+def test_a_recipe_gives_the_same_weights_every_time(data: Path, tmp_path: Path, run: Run) -> None:
+    """Its seed decides the first weights, too."""
+    weights = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / "r.toml").write_text(f"seed = {seed}\n" + FLOAT.replace("epochs = 4", "epochs = 1"))
+        assert run("finetune", "--recipe", tmp_path / "r.toml", "--data", data, "--out", tmp_path / name).code == 0
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
 
 
 FURTHER = """
@@ -171,6 +187,7 @@ def test_mistakes_in_any_table_are_found_before_training(
 ) -> None:
     text = INTEGER.replace("[sparse]", "[float]\nepochs = 1\nbatch = 19\n[sparse]")
     assert old in text
+    text = text.replace('steps = ["6/8"]\n', "")
     write_float(tmp_path / "f")
     (tmp_path / "r.toml").write_text(text.replace(old, new).replace("START", str(tmp_path / "f")))
     done = run("finetune", "--recipe", tmp_path / "r.toml", "--data", data, "--out", tmp_path / "o")

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 import subrow
+from subrow.compress.execute import execute
+from subrow.compress.srbs import prune
 from subrow.estimate import estimate_program
 from subrow.explore import search
-from subrow.explore.sensitivity import Curve, Sensitivity, measure
+from subrow.explore.sensitivity import Curve, Sensitivity, measure, tiled
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.spec import hwconfig
@@ -79,3 +81,26 @@ class Two(nn.Module):
 def test_networks_with_several_outputs_are_refused(images: np.ndarray) -> None:
     with pytest.raises(UnsupportedError, match="1 inputs and 2 outputs; networks that learn"):
         measure(capture(Two().eval(), images[:2]), images, HW, "f2", False)
+
+
+def test_gradients_foretell_small_divergences(graph: Graph) -> None:
+    """At 7/8 the second-order term is most of it; dense costs nothing, and fewer weights cost more."""
+    images = np.random.default_rng(4).random((64, 3, 32, 32), dtype=np.float32)
+    swept, guessed = (
+        measure(graph, images, HW, "f2", True, (2, 7), importance=how) for how in ("sweep", "taylor")
+    )
+    assert [c.cycles for c in swept.curves] == [c.cycles for c in guessed.curves]
+    for one, two in zip(swept.curves, guessed.curves, strict=True):
+        assert two.divergence[2] == 0 and two.divergence[0] > two.divergence[1] > 0
+        plain = plain_divergence(graph, one.layer, images)
+        assert plain / 2 < two.divergence[1] < plain * 2, (one.layer, plain, two.divergence)
+
+
+def plain_divergence(graph: Graph, layer: str, images: np.ndarray) -> float:
+    """KL of one layer pruned to 7/8, batch-norm left as it is."""
+    ready = tiled(graph, HW, "f2", True)
+    one, two = (
+        torch.from_numpy(next(iter(execute(g, images).values()))).flatten(1).double().log_softmax(1)
+        for g in (ready, prune(ready, (7, 8), [layer]))
+    )
+    return float((one.exp() * (one - two)).sum(1).mean())

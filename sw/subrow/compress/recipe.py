@@ -24,9 +24,15 @@ STAGES = ("float", "sparse", "integer")
 
 @dataclass(frozen=True)
 class Pruning:
-    """The pattern: density s/L, tile of every 3x3 layer, whether linear layers are pruned, calibration images."""
+    """The pattern: density s/L, tile of every 3x3 layer, whether linear layers are pruned, calibration images.
+
+    steps: densities on the way to the last one, falling; after each the kept weights are trained for step_epochs, as
+    [sparse] says, before more of them go. Without steps all go at once.
+    """
 
     density: str | None = None
+    steps: list[str] = dataclasses.field(default_factory=list)
+    step_epochs: int = 1
     tile: Literal["auto", "f2", "f4", "direct"] = "auto"
     linear: bool = False
     calibration: int = 256
@@ -34,8 +40,14 @@ class Pruning:
     def __post_init__(self) -> None:
         if self.density is not None:
             parse_density(self.density)
-        if self.calibration < 1:
-            raise ConfigError(f"prune: calibration is {self.calibration} images; it must be at least 1")
+        for name in ("calibration", "step_epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"prune: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.steps:
+            densities = [parse_density(d) for d in (*self.steps, *([self.density] if self.density else []))]
+            falling = all(a[0] > b[0] and a[1] == b[1] for a, b in zip(densities, densities[1:], strict=False))
+            if self.density is None or not falling:
+                raise ConfigError(f"prune: steps {self.steps} must fall, with the same L, to density {self.density}")
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ class Recipe:
             raise ConfigError(f"recipe {self.name}: weight_bits have no effect without the table integer")
         if not self.stages:
             raise ConfigError(f"recipe {self.name}: trains nothing; give at least one table of {', '.join(STAGES)}")
+        if self.prune is not None and self.prune.steps and "sparse" not in self.stages:
+            raise ConfigError(f"recipe {self.name}: steps of [prune] need the table sparse, which trains between them")
         if "sparse" in self.stages and (self.prune is None or self.prune.density is None):
             raise ConfigError(f"recipe {self.name}: the table sparse needs [prune] with a density")
         if "integer" in self.stages and self.prune is None and (self.start is None or "float" in self.stages):
@@ -138,6 +152,8 @@ def _is(value: Any, hint: Any) -> bool:
         return value in inner
     if origin is types.UnionType:
         return any(_is(value, each) for each in inner)
+    if origin is list:
+        return isinstance(value, list) and all(_is(v, inner[0]) for v in value)
     if origin is dict:
         return isinstance(value, dict) and all(_is(k, inner[0]) and _is(v, inner[1]) for k, v in value.items())
     if hint is float:
@@ -152,6 +168,8 @@ def _says(hint: Any) -> str:
         return " or ".join(map(repr, inner))
     if origin is types.UnionType:
         return " or ".join(_says(each) for each in inner if each is not type(None))
+    if origin is list:
+        return f"a list, each {_says(inner[0])}"
     if origin is dict:
         return f"a table of {'anything' if inner[1] is Any else _says(inner[1])}"
     names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}

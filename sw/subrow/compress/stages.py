@@ -72,18 +72,21 @@ class Trainer:
     teacher: nn.Module | None = None
     settings: Mapping[str, Settings] = field(default_factory=dict)
 
-    def run(self, model: nn.Module, stage: Stage, name: str) -> list[EpochLog]:
-        """Train a module in place; it ends with the weights of its best epoch, on its device."""
+    def run(self, model: nn.Module, stage: Stage, name: str, step: str = "") -> list[EpochLog]:
+        """Train a module in place; it ends with the weights of its best epoch, on its device.
+
+        name: the stage, after which its checkpoint is called; step tells apart several runs of one stage.
+        """
         model.to(self.data.images.device)
         loss = stage.loss(self.teacher)
         own = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage) if f.name != "schedule"}
-        known, path = {**own, **self.settings.get(name, {})}, self.folder / f"{name}.pt"
+        known, path = {**own, **self.settings.get(name, {})}, self.folder / f"{name}{step}.pt"
         return train(model, self.data, self.holdout, stage.schedule, loss, path, self.report, known).log
 
-    def retrain(self, graph: Graph, stage: Stage) -> tuple[Graph, list[EpochLog]]:
+    def retrain(self, graph: Graph, stage: Stage, step: str = "") -> tuple[Graph, list[EpochLog]]:
         """A pruned Graph before batch-norm is folded, with its kept weights trained."""
         network = SparseNetwork(graph)
-        log = self.run(network, stage, "sparse")
+        log = self.run(network, stage, "sparse", step)
         return network.to_graph(), log
 
     def train_integers(

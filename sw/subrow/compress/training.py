@@ -181,6 +181,11 @@ def train(
     return progress
 
 
+def seed_weights(seed: int) -> None:
+    """Makes what is drawn next from torch's own generator, such as the first weights of a network, repeatable."""
+    torch.manual_seed(seed)
+
+
 def start_processes(device: str) -> None:
     """Join the processes that torchrun started, if it did; once in each process, for `cpu` or a GPU."""
     if distributed.is_torchelastic_launched() and not distributed.is_initialized():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subrow.compress.execute import execute
+from subrow.compress.importance import taylor
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.sparse_network import check_single
 from subrow.compress.srbs import Density, prunable, prune
@@ -19,10 +21,14 @@ from subrow.planning import lowered, plan_tiled, with_tiles
 from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
 
+Importance = Literal["sweep", "taylor"]
+
 
 @dataclass(frozen=True)
 class Curve:
-    """One layer at every density s/L, s rising: divergence of the outputs (nats an image), cycles (estimated)."""
+    """One layer at every density s/L, s rising: divergence of the outputs (nats an image; measured by a sweep,
+    estimated by a Taylor expansion), cycles (estimated).
+    """
 
     layer: str
     kept: tuple[int, ...]
@@ -48,12 +54,14 @@ class Sensitivity:
 
 def measure(
     graph: Graph, images: NDArray[np.float32], hw: HwConfig, tile: TileName, linear: bool, kept: Sequence[int] = (),
-    progress: Callable[[str, float], None] | None = None,
+    progress: Callable[[str, float], None] | None = None, importance: Importance = "sweep",
 ) -> Sensitivity:  # fmt: skip
-    """Prune one layer of a captured Graph at a time, estimate its batch-norm statistics again, compare the outputs.
+    """What each layer of a captured Graph costs at every density: how far the outputs move, and cycles.
 
-    images [N, C, H, W] need no labels. The divergence is KL(dense || pruned) of the softmax over the outputs. kept: the
-    values of s; default 1..L. Raises InputError when the network has no layer to prune.
+    `sweep` prunes one layer at a time, estimates its batch-norm statistics again and compares the outputs; `taylor`
+    estimates the same from gradients, in much less time (compress/importance.py). images [N, C, H, W] need no labels.
+    The divergence is KL(dense || pruned) of the softmax over the outputs. kept: the values of s; default 1..L. Raises
+    InputError when the network has no layer to prune.
     """
     check_single(graph)
     kept, length = tuple(sorted({*(kept or range(1, hw.sub_row)), hw.sub_row})), hw.sub_row
@@ -63,12 +71,11 @@ def measure(
         raise InputError(f"Graph {graph.name}: no layer can be pruned in sub-rows of L = {length}")
     estimates = {s: tiled_estimate(ready, hw, dict.fromkeys(layers, s)) for s in kept}
     cycles = {s: _by_layer(estimates[s]) for s in kept}
-    dense, curves = _outputs(ready, images), []
-    for i, layer in enumerate(layers):
-        if progress:
-            progress(layer, i / len(layers))
-        found = [_divergence(dense, ready, layer, (s, length), images) for s in kept]
-        curves.append(Curve(layer, kept, tuple(found), tuple(cycles[s][layer] for s in kept)))
+    if importance == "taylor":
+        found = taylor(ready, layers, kept, length, images, progress)
+    else:
+        found = _sweep(ready, layers, kept, length, images, progress)
+    curves = [Curve(layer, kept, found[layer], tuple(cycles[s][layer] for s in kept)) for layer in layers]
     return Sensitivity(length, tuple(curves), estimates[length].cycles - sum(cycles[length][n] for n in layers))
 
 
@@ -82,6 +89,19 @@ def tiled_estimate(graph: Graph, hw: HwConfig, kept: Mapping[str, int]) -> Netwo
     dense = hw.sub_row
     planned = plan_tiled(graph, hw, {name: (s, dense) for name, s in kept.items() if s != dense})
     return estimate_instructions(graph.name, [n.name for n, _ in planned], [i for _, i in planned], hw)
+
+
+def _sweep(
+    ready: Graph, layers: Sequence[str], kept: Sequence[int], length: int, images: NDArray[np.float32],
+    progress: Callable[[str, float], None] | None,
+) -> dict[str, tuple[float, ...]]:  # fmt: skip
+    """Measured divergence of every layer at every density."""
+    dense, found = _outputs(ready, images), {}
+    for i, layer in enumerate(layers):
+        if progress:
+            progress(layer, i / len(layers))
+        found[layer] = tuple(_divergence(dense, ready, layer, (s, length), images) for s in kept)
+    return found
 
 
 def _divergence(
