@@ -86,7 +86,7 @@ def resnet8(hw: HwConfig, data: Path, say: Progress, cases: tuple[Case, ...] = C
     for case in cases:
         say(f"{case.label}: prune, quantise, compile, emulate")
         program = compile(network, calibration[:1], hw, case.density, case.tile, calibration)
-        rows.append(_row(case, program, hw, program_accuracy(program, images, labels)))
+        rows.append(_row(case, program, hw, program_accuracy(program, hw, images, labels)))
     return Accuracy(hw, found.name, len(labels), round(reached, 2), tuple(rows))
 
 
