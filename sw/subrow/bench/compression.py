@@ -6,18 +6,16 @@ with the project. Test images of CIFAR-10 throughout; choices are made on traini
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from models.datasets import Dataset
 from subrow.api import quantised
+from subrow.compress.brevitas_ptq import brevitas_int8
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.srbs import parse_density, prunable, prune
 from subrow.compress.stages import graph_accuracy, module_accuracy
@@ -31,7 +29,6 @@ from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph, as_float32
 from subrow.planning import lowered, with_tiles
 from subrow.spec import hwconfig
-from subrow.spec.errors import MissingTool
 from subrow.trained import WEIGHTS, Trained, trained
 
 Say = Callable[[str], None]
@@ -45,7 +42,6 @@ UNIFORM = (5, 4, 3)
 """Weights of eight whose cycles are the budgets of the search."""
 CALIBRATED_ON = 256  # training images
 SEARCH_ON = 256
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -93,32 +89,6 @@ class TrainedRow:
     def speed_up(self) -> float:
         """Against the dense 16-bit baseline."""
         return self.dense16_ms / self.ms
-
-
-def check_brevitas() -> None:
-    """Raises MissingTool when brevitas is not installed."""
-    if importlib.util.find_spec("brevitas") is None:
-        raise MissingTool(
-            "brevitas is not installed: run `make bench-compression`, which installs it, or "
-            "`pip install -r requirements-peers.txt`"
-        )
-
-
-def brevitas_int8(model: nn.Module, calibration: Images) -> nn.Module:
-    """A float network as brevitas quantises it after training: int8, its defaults, equalised, biases corrected."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its optional packages
-        from brevitas.graph.calibrate import bias_correction_mode, calibration_mode
-        from brevitas.graph.quantize import preprocess_for_quantize, quantize
-
-        network: nn.Module = quantize(preprocess_for_quantize(model, equalize_iters=20)).eval()
-        batches = torch.from_numpy(calibration).split(BATCH)
-        with torch.no_grad():
-            for mode in (calibration_mode, bias_correction_mode):
-                with mode(network):
-                    for batch in batches:
-                        network(batch)
-    return network
 
 
 def unstructured(graph: Graph, share: float, images: Images) -> Graph:
@@ -194,8 +164,7 @@ def _trained_row(found: Trained, data: Dataset) -> TrainedRow:
     stored, hw = found.graph(), hwconfig.load(HW)
     guess = estimate_program(program_of(found, hw), hw)
     wide = hwconfig.load(BASELINE)
-    model = load_model(found.card["network"], found.card.get("arguments", {}))
-    assert isinstance(model, nn.Module)  # cards name networks of models/
+    model: Any = load_model(found.card["network"], found.card.get("arguments", {}))
     baseline = estimate_network(capture(model, data.train.images[:2]), wide, None, "auto", False)
     accuracy = graph_accuracy(stored.graph, hw, data.test)
     densities = [d for d in found.card["density"].values() if d < 1]

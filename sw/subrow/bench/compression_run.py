@@ -12,6 +12,7 @@ from models import ModelError, datasets
 from subrow.bench import compression
 from subrow.bench.compression import BASELINE, FLOATS, HW, SEARCHED, Budget, PostTraining, TrainedRow
 from subrow.bench.figures import host
+from subrow.compress.brevitas_ptq import check_brevitas
 from subrow.console import errors, output, print_json, table
 from subrow.report.document import ESTIMATED, MEASURED
 from subrow.spec.errors import InputError
@@ -37,7 +38,7 @@ def run(path: Path, out: Path, parts: Sequence[str] = PARTS, as_json: bool = Fal
         console.print(text, highlight=False)
 
     if "post-training" in parts:
-        compression.check_brevitas()
+        check_brevitas()
     try:
         data = datasets.load(path)
     except ModelError as error:
