@@ -20,8 +20,7 @@ from subrow.toolenv import tool_versions
 TARGETS_MS = {
     ("resnet18", "pynq-z2"): 11.0, ("resnet50", "pynq-z2"): 30.0, ("vgg16", "pynq-z2"): 72.0,
     ("vgg_nagadomi", "pynq-z2"): 2.6, ("resnet18", "zcu104"): 1.3, ("resnet50", "zcu104"): 3.5,
-    ("vgg16", "zcu104"): 8.0,
-    ("vgg_nagadomi", "zcu104"): 0.3, ("resnet20", "zcu104"): 0.32,
+    ("vgg16", "zcu104"): 8.0, ("vgg_nagadomi", "zcu104"): 0.3, ("resnet20", "zcu104"): 0.32,
 }  # fmt: skip
 """Milliseconds of one image at density 2/8; ResNet-20: 80,000 cycles at 250 MHz."""
 
