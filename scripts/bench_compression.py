@@ -37,7 +37,8 @@ def _options() -> argparse.Namespace:
 
 def main() -> int:
     args = _options()
-    words = [w if w != str(args.data) else "cifar10.npz" for w in sys.argv[1:]]
+    words = ["--data", "cifar10.npz", "--network", args.network, "--hw", args.hw, "--importance", args.importance]
+    words += ["--calibration", str(args.calibration), "--limit", str(args.limit)]
     try:
         check_output(args.out, "--out", ".json")
         setup = Setup(args.network, hwconfig.load(args.hw), datasets.load(args.data), args.calibration, args.limit,

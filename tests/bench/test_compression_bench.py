@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models import datasets
-from subrow.bench.compression import Setup, largest, page, run, unstructured
+from subrow.bench.compression import Setup, cards, largest, page, run, unstructured
 from subrow.explore.search import Pruner
 from subrow.spec import hwconfig
 from subrow.trained import captured
@@ -63,3 +63,11 @@ def test_its_errors_are_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "scripts/bench_compression.py", "--data", tmp_path, "--out", tmp_path / "x.json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 2 and done.stderr.startswith("error: data ") and len(done.stderr.splitlines()) == 1
+
+
+def test_the_page_of_the_project_is_its_document() -> None:
+    """And the cards in it are those that come with the project."""
+    results = ROOT / "docs" / "results"
+    document = json.loads((results / "compression.json").read_text())
+    assert (results / "compression.md").read_text() == page(document)
+    assert document["trained"] == cards()
