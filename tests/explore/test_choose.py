@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 
 import numpy as np
 import pytest
 
-from subrow.explore.choose import divergence, knees, uniform, within
+from subrow.explore.choose import divergence, knees, quiet_library, uniform, within
 from subrow.explore.sensitivity import Curve, Sensitivity
 from subrow.spec.errors import ConfigError
 
@@ -59,3 +60,12 @@ def test_knee(curve: object, knee: int) -> None:
 def test_a_cap_overrules_the_knee() -> None:
     found = Sensitivity(8, (Curve("a", KEPT, (9.0, 1.0, 0.5, 0.0), KEPT),), 0)
     assert knees(found, np.inf) == {"a": 2} and knees(found, 0.6) == {"a": 4} and knees(found, 0.1) == {"a": 8}
+
+
+def test_a_library_that_prints_does_not_spoil_a_document(capfd: pytest.CaptureFixture[str]) -> None:
+    puts = ctypes.CDLL(None).puts
+    with quiet_library():
+        puts(b"chatter")
+    print("document")
+    captured = capfd.readouterr()
+    assert captured.out == "document\n" and "chatter" in captured.err

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from subrow.explore.sensitivity import Curve, Sensitivity
 from subrow.spec.errors import ConfigError
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """What C code prints meanwhile goes to standard error: HiGHS writes to standard output, which may be a document."""
+    flush = ctypes.CDLL(None).fflush
+    sys.stdout.flush()
+    flush(None)
+    saved = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        flush(None)
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def within(found: Sensitivity, budget: int) -> dict[str, int]:
@@ -28,7 +48,8 @@ def within(found: Sensitivity, budget: int) -> dict[str, int]:
         row[start : start + len(curve.kept)] = 1
         start += len(curve.kept)
     limits = [LinearConstraint(one_each, 1, 1), LinearConstraint(cycles[np.newaxis], -np.inf, budget - found.rest)]
-    solved = milp(divergence, constraints=limits, integrality=np.ones(len(cycles)), bounds=Bounds(0, 1))
+    with quiet_library():
+        solved = milp(divergence, constraints=limits, integrality=np.ones(len(cycles)), bounds=Bounds(0, 1))
     if not solved.success:
         raise ConfigError(f"budget {budget:,} cycles: the integer program has no solution ({solved.message})")
     picks = one_each @ (np.round(solved.x) * np.concatenate([c.kept for c in found.curves]))
