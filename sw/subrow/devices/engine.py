@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subrow.devices.base import Int8Array, pack_activation, read_tensor
-from subrow.devices.registers import field
+from subrow.devices.registers import field, registers
 from subrow.spec import isa
 from subrow.spec.errors import DeviceError
 from subrow.spec.hwconfig import HwConfig
@@ -28,7 +28,7 @@ from subrow.spec.program_check import region_of
 
 ADDRESS_BITS = 40
 MAX_LAYERS = (1 << 16) - 1
-ERROR_NAMES = {1: "illegal opcode", 2: "AXI error", 3: "watchdog: no progress"}
+ERROR_NAMES = {1: "illegal opcode", 2: "AXI error", 3: "watchdog: no progress", 4: "address outside its window"}
 UNITS = ("wfetch", "afetch", "rfetch", "itrans", "array", "otrans", "post", "awrite")
 Images = Mapping[str, Int8Array]
 
@@ -132,7 +132,9 @@ class Engine:
             raise
         self._program = program
         self._address("PROG_ADDR", self._image)
+        self._window("PROG", self._image, program.image().size)
         self._address("RECORD_ADDR", self._records)
+        self._window("RECORD", self._records, isa.RECORD_BYTES * layers)
         self._port.write("LAYERS", layers)
         self._port.write("WATCHDOG", self._watchdog)
         self._port.write("IRQ_ENABLE", field("IRQ_ENABLE", "done").mask | field("IRQ_ENABLE", "error").mask)
@@ -154,6 +156,12 @@ class Engine:
     def _address(self, register: str, buffer: Buffer) -> None:
         self._port.write(f"{register}_LO", buffer.address & 0xFFFFFFFF)
         self._port.write(f"{register}_HI", buffer.address >> 32)
+
+    def _window(self, name: str, buffer: Buffer, size: int) -> None:
+        """Hold the engine to the pages of a buffer, where its registers can (they bound what instructions cannot)."""
+        if f"{name}_FIRST" in registers():
+            self._port.write(f"{name}_FIRST", buffer.address // PAGE)
+            self._port.write(f"{name}_LAST", (buffer.address + size - 1) // PAGE)
 
     def free(self) -> None:
         """Give all buffers back; may be called twice."""
@@ -209,6 +217,7 @@ class Engine:
     def _start(self, slot: int) -> None:
         self._port.begin()
         self._address("ACT_ADDR", self._arenas[slot])
+        self._window("ACT", self._arenas[slot], self._program.arena_bytes)
         self._port.write("CTRL", field("CTRL", "start").mask)
 
     def _finish(self) -> int:
