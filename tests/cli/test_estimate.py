@@ -18,7 +18,8 @@ LAYER = {"name", "tile", "density", "cycles", "compute_cycles", "memory_cycles",
 def test_network(run: Run) -> None:
     done = run("estimate", MODEL, "--shape", "8,8,8", "--density", "2/8", "--tile", "f2", "--json")
     assert done.code == 0
-    assert set(done.json) == {"network", "hw", "mhz", "ms", "cycles", "fps", "note", "layers", "origin"}
+    assert set(done.json) == {"network", "hw", "mhz", "ms", "cycles", "fps", "note", "layers", "energy_uj",
+                              "origin"}  # fmt: skip
     assert set(done.json["origin"].values()) == {"estimated"}
     layers = done.json["layers"]
     assert all(set(layer) == LAYER for layer in layers)
