@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from subrow.devices import DEVICES, hlslib, open_device, simlib
-from subrow.devices.registers import registers
 from subrow.devices.verilator import Verilator
 from subrow.spec import hwconfig, limits
 from subrow.spec.errors import DeviceError, MissingTool
@@ -89,7 +88,6 @@ def test_a_refused_program_leaves_the_one_before() -> None:
 
 
 @pytest.mark.verilator
-@pytest.mark.skipif("ACT_FIRST" not in registers(), reason="this engine has no windows")
 @pytest.mark.parametrize(("fields", "port"), (
     ({"in_offset": 1 << 20}, 0), ({"out_offset": 1 << 20}, 2), ({"weight_offset": 1 << 20}, 1),
 ))  # fmt: skip
