@@ -105,7 +105,7 @@ def test_disasm(run: Run, files: Files) -> None:
     assert all(set(i) == set(FIELD_BY_NAME) for i in done.json["instructions"])
     assert "density 2/8" in run("disasm", files.program).out
     (x,) = done.json["inputs"]
-    assert set(x) == {"name", "shape", "scale", "offset", "row_bytes"} and x["shape"] == [8, 8, 8]
+    assert set(x) == {"name", "shape", "scale", "offset", "row_bytes", "space_to_depth"} and x["shape"] == [8, 8, 8]
     layer = done.json["layers"][1]
     assert (layer["name"], layer["kind"], layer["tile"], layer["density"]) == ("3", "conv", "f2", "2/8")
     assert (layer["macs"], layer["in_channels"], layer["out_channels"]) == (16 * 16 * 9 * 64, 16, 16)

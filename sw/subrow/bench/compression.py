@@ -41,7 +41,7 @@ DENSITIES = ("4/8", "2/8")
 UNIFORM = (5, 4, 3)
 """Weights of eight whose cycles are the budgets of the search."""
 CALIBRATED_ON = 256  # training images
-SEARCH_ON = 256
+SEARCH_ON = 128
 
 
 @dataclass(frozen=True)
