@@ -11,7 +11,7 @@ from typing import Any
 from models import ModelError, datasets
 from subrow.bench import compression
 from subrow.bench.compression import BASELINE, FLOATS, HW, SEARCHED, Budget, PostTraining, TrainedRow
-from subrow.bench.figures import host
+from subrow.bench.figures import host, markdown_table
 from subrow.compress.brevitas_ptq import check_brevitas
 from subrow.console import errors, output, print_json, table
 from subrow.report.document import ESTIMATED, MEASURED
@@ -110,11 +110,5 @@ def markdown(data: str, after: Sequence[PostTraining], budgets: Sequence[Budget]
         f"{data}; cycles on {HW}, batch 1; the baseline is {BASELINE}.",
     ]  # fmt: skip
     for shown in _tables(after, budgets, rows):
-        marks = ["---"] * len(shown.left) + ["--:"] * len(shown.right)
-        lines += ["", f"## {shown.title}", "", _line((*shown.left, *shown.right)), _line(marks)]
-        lines += [_line(row) for row in shown.cells]
+        lines += markdown_table(shown.title, shown.left, shown.right, shown.cells)
     return "\n".join([*lines, ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from subrow.bench.engine import BASELINES, BOARDS, ORDER, Case, Run, run_case, store, stored
-from subrow.bench.figures import host
+from subrow.bench.figures import host, markdown_table
 from subrow.console import errors, output, print_json, table
 from subrow.report.document import ESTIMATED, MEASURED, SIMULATED
 from subrow.spec.program import write_atomic
@@ -77,14 +77,9 @@ def markdown(runs: Sequence[Run]) -> str:
     about = "Written by `make bench-engine`; [results.md](../results.md) explains it."
     lines = ["# One image on each engine", "", about]
     for board in BOARDS:
-        heads = (*_LEFT, *_RIGHT)
-        lines += ["", f"## {board}", "", _line(heads), _line(["---"] * len(_LEFT) + ["--:"] * len(_RIGHT))]
-        lines += [_line(row) for row in _rows(board, runs)]
+        left, right = (tuple(c.replace("-\n", "-").replace("\n", " ") for c in heads) for heads in (_LEFT, _RIGHT))
+        lines += markdown_table(board, left, right, _rows(board, runs))
     return "\n".join([*lines, ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(c.replace('-' + chr(10), '-').replace(chr(10), ' ') for c in cells)} |"
 
 
 def _rows(board: str, runs: Sequence[Run]) -> list[tuple[str, ...]]:

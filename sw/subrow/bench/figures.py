@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,3 +138,10 @@ def simulate(hw: HwConfig, program: Program, x: NDArray[np.float32]) -> tuple[Ru
     assert got.cycles is not None
     exact = all(np.array_equal(got.outputs[n], expected.outputs[n]) for n in expected.outputs)
     return got, exact, got.cycles[0] / seconds
+
+
+def markdown_table(title: str, left: Sequence[str], right: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a heading and a table on a Markdown page: text columns, then number columns."""
+    marks = ["---"] * len(left) + ["--:"] * len(right)
+    lines = [f"| {' | '.join(cells)} |" for cells in ((*left, *right), marks, *rows)]
+    return ["", f"## {title}", "", *lines]

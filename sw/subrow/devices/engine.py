@@ -28,7 +28,6 @@ from subrow.spec.program_check import region_of
 
 ADDRESS_BITS = 40
 MAX_LAYERS = (1 << 16) - 1
-PAGE_BITS = 12  # of the windows: 4 KiB, which PAGE is
 ERROR_NAMES = {1: "illegal opcode", 2: "AXI error", 3: "watchdog: no progress", 4: "address outside its buffers"}
 UNITS = ("wfetch", "afetch", "rfetch", "itrans", "array", "otrans", "post", "awrite")
 Images = Mapping[str, Int8Array]
@@ -157,8 +156,8 @@ class Engine:
         """Where a buffer is, and its pages as the window that the engine must not leave, whatever the Program says."""
         self._port.write(f"{name}_ADDR_LO", buffer.address & 0xFFFFFFFF)
         self._port.write(f"{name}_ADDR_HI", buffer.address >> 32)
-        self._port.write(f"{name}_FIRST", buffer.address >> PAGE_BITS)
-        self._port.write(f"{name}_LAST", (buffer.address + size - 1) >> PAGE_BITS)
+        self._port.write(f"{name}_FIRST", buffer.address // PAGE)
+        self._port.write(f"{name}_LAST", (buffer.address + size - 1) // PAGE)
 
     def free(self) -> None:
         """Give all buffers back; may be called twice."""
