@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtri
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,6 +27,7 @@ from subrow.spec.winograd import tile as tile_of
 _SAMPLES = 6000  # windows of a layer
 _VARIABLES = 2400  # of one solve: channels beyond it are treated apart
 _DAMP = 0.03  # of each variable's own moment
+_LAZY = 16  # sub-rows whose errors reach the variables behind them in one product
 
 
 @dataclass(frozen=True)
@@ -107,24 +109,43 @@ def keep_largest(rows: NDArray[np.floating], s: int) -> NDArray[np.bool_]:
 def sparsify(
     w: NDArray[np.float64], moments: NDArray[np.float64], rows: Sequence[slice], s: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(weights [K, n], mask [K, n]) with s of every sub-row kept and the errors passed on to later variables.
+    """(weights [n, K], mask [n, K]) with s of every sub-row kept and the errors passed on to later variables.
 
     moments [n, n] is the second moment of the variables' shares in the output. rows: sub-rows, ascending, whole range.
     """
+    factor = _factor(moments)
+    w, mask = np.array(w, order="C"), np.zeros(w.shape, bool)
+    for first in range(0, len(rows), _LAZY):
+        block = rows[first : first + _LAZY]
+        start, stop = block[0].start, block[-1].stop
+        errors = np.empty((stop - start, w.shape[1]))
+        for row in block:
+            here = slice(row.start - start, row.stop - start)
+            mask[row], errors[here] = _sparsify_row(w[row], factor[row, row], s)
+            w[row.stop : stop] -= factor[row, row.stop : stop].T @ errors[here]
+        w[stop:] -= factor[start:stop, stop:].T @ errors
+    return w * mask, mask
+
+
+def _factor(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upper triangular F with F^T F the inverse of the damped moments, without inverting them."""
     diagonal = np.diag(moments)
     h = moments + np.diag(_DAMP * diagonal + 1e-9 * diagonal.mean() + 1e-30)
-    factor = np.linalg.cholesky(np.linalg.inv(h)).T  # upper
-    w, mask = w.copy(), np.zeros(w.shape, bool)
-    for row in rows:
-        keep = keep_largest(w[:, row] / np.diag(factor)[row], s)
-        errors = np.empty(keep.shape)
-        for j, i in enumerate(range(row.start, row.stop)):
-            errors[:, j] = np.where(keep[:, j], 0, w[:, i]) / factor[i, i]
-            w[:, i + 1 : row.stop] -= np.outer(errors[:, j], factor[i, i + 1 : row.stop])
-        w[:, row] *= keep
-        mask[:, row] = keep
-        w[:, row.stop :] -= errors @ factor[row, row.stop :]
-    return w, mask
+    inverse, failed = dtrtri(np.linalg.cholesky(h[::-1, ::-1]), lower=1)
+    assert failed == 0  # the diagonal of a Cholesky factor is positive
+    return np.ascontiguousarray(inverse[::-1, ::-1])
+
+
+def _sparsify_row(
+    w: NDArray[np.float64], factor: NDArray[np.float64], s: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """(mask, errors), both [length, K], of one sub-row w [length, K], which is changed on the way."""
+    keep = keep_largest((w / np.diag(factor)[:, None]).T, s).T
+    errors = np.empty(w.shape)
+    for i in range(len(w)):
+        errors[i] = np.where(keep[i], 0, w[i]) / factor[i, i]
+        w[i + 1 :] -= np.outer(factor[i, i + 1 :], errors[i])
+    return keep, errors
 
 
 def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, int], images: Tensor) -> Graph:
@@ -164,7 +185,7 @@ def _prune(
     u = real_u(node, density[1])
     new, mask = np.zeros_like(u), np.zeros(u.shape, bool)
     for part, h in zip(layout, moments, strict=True):
-        w, m = sparsify(u[part.taps, :, part.columns].T, h, part.rows, density[0])
-        new[part.taps, :, part.columns] = w.T
-        mask[part.taps, :, part.columns] = m.T
+        w, m = sparsify(u[part.taps, :, part.columns], h, part.rows, density[0])
+        new[part.taps, :, part.columns] = w
+        mask[part.taps, :, part.columns] = m
     return node.with_params(u=as_float32(new * mask), mask=mask).with_attrs(density=density)

@@ -140,10 +140,10 @@ class Instruction:
         f = FIELD_BY_NAME.get(name)
         if f is None or name == "values":
             raise AttributeError(name)
-        if f.count == 1:
-            return int(self.values.get(name, 0))
-        items = [int(i) for i in self.values.get(name, ())]
-        return tuple(items + [0] * (f.count - len(items)))
+        items = [int(i) for i in self.values.get(name, ())] if f.count > 1 else []
+        value = tuple(items + [0] * (f.count - len(items))) if f.count > 1 else int(self.values.get(name, 0))
+        self.__dict__[name] = value  # the cycle model asks for the same few fields again and again
+        return value
 
     def encode(self) -> bytes:
         word, position = 0, 0
