@@ -116,6 +116,9 @@ def search(
         help="sweep measures every layer at every density; taylor estimates it from gradients, much faster"
     )] = Importance.sweep,
     images: Annotated[int, typer.Option(min=8, help="training images to measure with")] = 256,
+    rounds: Annotated[int, typer.Option(
+        min=0, help="with --budget-ms: how often the choice is improved from measurements around it"
+    )] = 4,
     out: Annotated[Path | None, typer.Option(help="Graph file to write: the network pruned so (.graph)")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -140,7 +143,8 @@ def search(
             pruner.graph, sample, config, tile.value, linear, progress=progress, importance=importance.value
         )
         if budget_ms is not None:
-            choice = explore.for_budget(found, pruner, int(budget_ms * config.mhz * 1e3))
+            budget = int(budget_ms * config.mhz * 1e3)
+            choice = explore.for_budget(found, pruner, budget, rounds, progress)
         elif budget_accuracy is not None:
             choice = explore.for_accuracy(found, pruner, dataset.holdout, budget_accuracy, progress)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +106,44 @@ def plain_divergence(graph: Graph, layer: str, images: np.ndarray) -> float:
         for g in (ready, prune(ready, (7, 8), [layer]))
     )
     return float((one.exp() * (one - two)).sum(1).mean())
+
+
+class Interacting(search.Pruner):
+    """Pruning "a" and "b" together costs ten times what each costs alone, as no curve of a single layer can say."""
+
+    def cycles(self, chosen: dict[str, int]) -> int:
+        return sum(chosen.values()) * 100
+
+    def pruned(self, chosen: dict[str, int]) -> Graph:
+        return self.graph
+
+    def divergence(self, chosen: dict[str, int]) -> float:
+        lost = {name: (8 - s) / 8 for name, s in chosen.items()}
+        return lost["a"] + lost["b"] + 1.5 * lost["c"] + 1.5 * lost["d"] + 20 * lost["a"] * lost["b"]
+
+
+def test_rounds_find_what_layers_do_together(graph: Graph, images: np.ndarray) -> None:
+    pruner, kept = Interacting(graph, HW, "f2", True, images), (2, 4, 6, 8)
+    dense = dict.fromkeys("abcd", 8)
+    curves = tuple(
+        Curve(n, kept, tuple(pruner.divergence({**dense, n: s}) for s in kept), tuple(s * 100 for s in kept))
+        for n in "abcd"
+    )
+    found, budget = Sensitivity(8, curves, 0), 2000
+    plain = search.for_budget(found, pruner, budget)
+    assert plain.kept["a"] + plain.kept["b"] < 12  # both lose, as their own curves promise
+    seen: list[str] = []
+    better = search.for_budget(found, pruner, budget, 4, lambda label, share: seen.append(label))
+    every = ({n: s for n, s in zip("abcd", choice, strict=True)} for choice in itertools.product(kept, repeat=4))
+    least = min(pruner.divergence(c) for c in every if pruner.cycles(c) <= budget)
+    assert least <= pruner.divergence(better.kept) < 1.1 * least < pruner.divergence(plain.kept)
+    assert better.cycles <= budget and "around a" in seen
+    assert pruner.divergence(search.for_budget(found, pruner, budget, 9).kept) <= pruner.divergence(better.kept)
+
+
+def test_a_choice_is_measured_as_it_is_pruned(graph: Graph, images: np.ndarray) -> None:
+    pruner = search.Pruner(graph, HW, "f2", True, images)
+    found = measure(graph, images, HW, "f2", True, kept=(2, 4))
+    first = found.curves[0]
+    alone = {c.layer: 8 for c in found.curves} | {first.layer: 2}
+    assert pruner.divergence(alone) == pytest.approx(first.divergence[0], rel=1e-6)

@@ -22,7 +22,7 @@ from subrow.compress.stages import graph_accuracy, module_accuracy
 from subrow.estimate import estimate_network, estimate_program
 from subrow.evaluate import program_of
 from subrow.explore.choose import uniform
-from subrow.explore.search import Pruner, for_budget
+from subrow.explore.search import ROUNDS, Pruner, for_budget
 from subrow.explore.sensitivity import measure
 from subrow.frontend.load import load_model
 from subrow.frontend.torch_export import capture
@@ -140,7 +140,7 @@ def budgets(name: str, data: Dataset, say: Say) -> list[Budget]:
         limit = pruner.cycles({c.layer: s for c in found.curves})
         same = uniform(found, limit, pruner.cycles)
         assert same is not None  # s itself fits
-        choice = for_budget(found, pruner, limit)
+        choice = for_budget(found, pruner, limit, ROUNDS, lambda label, _: say(f"{name}, {limit:,} cycles: {label}"))
         accuracy = [graph_accuracy(g, hw, data.test) for g in (choice.graph, pruner.pruned(same))]
         say(f"{name}, {limit:,} cycles: search {accuracy[0]:.2f} %, uniform {accuracy[1]:.2f} %")
         rows.append(Budget(name, limit, choice.cycles, round(accuracy[0], 2), f"{next(iter(same.values()))}/8",

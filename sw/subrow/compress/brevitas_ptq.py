@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import warnings
 from typing import Any
@@ -32,7 +33,8 @@ def brevitas_int8(model: nn.Module, calibration: NDArray[np.float32]) -> nn.Modu
         from brevitas.graph.calibrate import bias_correction_mode, calibration_mode
         from brevitas.graph.quantize import preprocess_for_quantize, quantize
 
-        network: Any = quantize(preprocess_for_quantize(model, equalize_iters=20)).eval()
+        own = copy.deepcopy(model)  # brevitas equalises the weights in place
+        network: Any = quantize(preprocess_for_quantize(own, equalize_iters=20)).eval()
         batches = torch.from_numpy(calibration).split(_BATCH)
         with torch.no_grad():
             for mode in (calibration_mode, bias_correction_mode):

@@ -151,7 +151,22 @@ def _sparsify_row(
 def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, int], images: Tensor) -> Graph:
     """The Graph with the named convs pruned to s/L; moments come from the given network on the images."""
     nodes = [graph.node(n) for n in names]
-    layout = {n.name: _layout(n, density[1]) for n in nodes}
+    moments = _moments(graph, nodes, density[1], images)
+    return graph.replace({n.name: _prune(n, density, moments[n.name]) for n in nodes})
+
+
+def pruned_at(graph: Graph, name: str, kept: Sequence[int], sub_row: int, images: Tensor) -> dict[int, Node]:
+    """One conv pruned to s/L for every s of `kept`, all from the same moments."""
+    node = graph.node(name)
+    moments = _moments(graph, [node], sub_row, images)[name]
+    return {s: _prune(node, (s, sub_row), moments) for s in kept}
+
+
+def _moments(
+    graph: Graph, nodes: Sequence[Node], sub_row: int, images: Tensor
+) -> dict[str, list[NDArray[np.float64]]]:
+    """Second moments of each layer's Parts on the images. Raises QuantisationError where they are no numbers."""
+    layout = {n.name: _layout(n, sub_row) for n in nodes}
     moments = {n.name: [np.zeros((len(p.taps),) * 2) for p in layout[n.name]] for n in nodes}
     step = images_at_once(graph)
     starts = range(0, len(images), step)
@@ -159,7 +174,7 @@ def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, in
     for start in starts:
         tensors = evaluate(graph, images[start : start + step], keep=inputs)
         for node in nodes:
-            v = features(node, tensors[node.inputs[0]], density[1])
+            v = features(node, tensors[node.inputs[0]], sub_row)
             v = v[:, :, :: max(1, v.shape[2] * len(starts) // _SAMPLES)]
             share = tap_products(tile_kind(node))
             for part, total in zip(layout[node.name], moments[node.name], strict=True):
@@ -171,7 +186,7 @@ def prune_compensated(graph: Graph, names: Sequence[str], density: tuple[int, in
                 f"layer {node.name}: its input is NaN, infinite or too large on the calibration images; give images "
                 "like those the network was trained on, or check its weights"
             )
-    return graph.replace({n.name: _prune(n, density, layout[n.name], moments[n.name]) for n in nodes})
+    return moments
 
 
 def _layout(node: Node, sub_row: int) -> tuple[Part, ...]:
@@ -179,12 +194,10 @@ def _layout(node: Node, sub_row: int) -> tuple[Part, ...]:
     return parts(taps, columns, sub_row_lengths(node, sub_row))
 
 
-def _prune(
-    node: Node, density: tuple[int, int], layout: Sequence[Part], moments: Sequence[NDArray[np.float64]]
-) -> Node:
+def _prune(node: Node, density: tuple[int, int], moments: Sequence[NDArray[np.float64]]) -> Node:
     u = real_u(node, density[1])
     new, mask = np.zeros_like(u), np.zeros(u.shape, bool)
-    for part, h in zip(layout, moments, strict=True):
+    for part, h in zip(_layout(node, density[1]), moments, strict=True):
         w, m = sparsify(u[part.taps, :, part.columns], h, part.rows, density[0])
         new[part.taps, :, part.columns] = w
         mask[part.taps, :, part.columns] = m

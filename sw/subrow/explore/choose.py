@@ -31,11 +31,12 @@ def quiet_library() -> Iterator[None]:
         os.close(saved)
 
 
-def within(found: Sensitivity, budget: int) -> dict[str, int]:
+def within(found: Sensitivity, budget: int, near: tuple[dict[str, int], int] | None = None) -> dict[str, int]:
     """Weights kept of each sub-row, by layer: the least sum of divergences within so many estimated cycles.
 
-    One variable for each (layer, density), exactly one of each layer chosen (HiGHS through scipy). Raises ConfigError,
-    with the fewest cycles that can be had, for a budget below them.
+    One variable for each (layer, density), exactly one of each layer chosen (HiGHS through scipy). near: a choice, and
+    how many layers at most may differ from it. Raises ConfigError, with the fewest cycles that can be had, for a budget
+    below them.
     """
     fewest = found.cycles({c.layer: c.kept[int(np.argmin(c.cycles))] for c in found.curves})
     if budget < fewest:
@@ -48,6 +49,9 @@ def within(found: Sensitivity, budget: int) -> dict[str, int]:
         row[start : start + len(curve.kept)] = 1
         start += len(curve.kept)
     limits = [LinearConstraint(one_each, 1, 1), LinearConstraint(cycles[np.newaxis], -np.inf, budget - found.rest)]
+    if near is not None:
+        changed = np.concatenate([np.not_equal(c.kept, near[0][c.layer]) for c in found.curves]).astype(np.float64)
+        limits.append(LinearConstraint(changed[np.newaxis], 0, near[1]))
     with quiet_library():
         solved = milp(divergence, constraints=limits, integrality=np.ones(len(cycles)), bounds=Bounds(0, 1))
     if not solved.success:

@@ -10,20 +10,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subrow.compress.compensate import pruned_at
+from subrow.compress.execute import as_batch
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.sparse_network import SparseNetwork
-from subrow.compress.srbs import prune
 from subrow.compress.stages import check_fits, graph_accuracy
 from subrow.explore.choose import knees, uniform, within
-from subrow.explore.sensitivity import Sensitivity, tiled, tiled_estimate
-from subrow.ir.graph import Graph
+from subrow.explore.sensitivity import (
+    Curve,
+    Sensitivity,
+    divergence_from,
+    log_probabilities,
+    tiled,
+    tiled_estimate,
+)
+from subrow.ir.graph import Graph, Node
 from subrow.passes.choose_tile import TileName
 from subrow.spec.errors import ConfigError
 from subrow.spec.hwconfig import HwConfig
 
 _HALVINGS, _TRIES = 6, 8
 
+ROUNDS = 4
+"""Improvements of a choice around itself."""
+
 Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -47,10 +59,27 @@ class Pruner:
 
     def pruned(self, chosen: dict[str, int]) -> Graph:
         """The Graph with chosen[layer] weights kept of each sub-row, errors made good by the weights that stay."""
-        length, ready = self.hw.sub_row, self.ready
-        for s in sorted(set(chosen.values()) - {length}):
-            ready = prune(ready, (s, length), [n for n, kept in chosen.items() if kept == s], images=self.images)
-        return recalibrate(ready, self.images)
+        removed = {name: s for name, s in chosen.items() if s != self.hw.sub_row}
+        return recalibrate(self.ready.replace({n: self._layer(n, s) for n, s in removed.items()}), self.images)
+
+    def divergence(self, chosen: dict[str, int]) -> float:
+        """Mean KL(dense || pruned) of the outputs on the images, in nats an image; measured."""
+        return divergence_from(self._dense, self.pruned(chosen), self.images)
+
+    @cached_property
+    def _dense(self) -> NDArray[np.float64]:
+        return log_probabilities(self.ready, self.images)
+
+    @cached_property
+    def _layers(self) -> dict[tuple[str, int], Node]:
+        return {}
+
+    def _layer(self, name: str, s: int) -> Node:
+        """One layer pruned; a search asks for the same ones again and again."""
+        if (name, s) not in self._layers:
+            batch = as_batch(self.ready, self.images)
+            self._layers[name, s] = pruned_at(self.ready, name, [s], self.hw.sub_row, batch)[s]
+        return self._layers[name, s]
 
 
 @dataclass(frozen=True)
@@ -62,19 +91,80 @@ class Choice:
     graph: Graph
 
 
-def for_budget(found: Sensitivity, pruner: Pruner, budget: int) -> Choice:
+def for_budget(
+    found: Sensitivity, pruner: Pruner, budget: int, rounds: int = 0, progress: Progress | None = None
+) -> Choice:
     """The least divergence within so many cycles. Raises ConfigError for a budget that pruning does not reach.
+
+    Layers that were measured alone do not add up once all are pruned; rounds: how often the choice is improved from
+    measurements around it, starting from the integer program's or the uniform one, whichever diverges less.
+    """
+    chosen = _fitting(found, pruner, budget)
+    if rounds:
+        same = uniform(found, budget, pruner.cycles)
+        starts = [chosen] if same is None else [chosen, same]
+        chosen = _refined(found, pruner, budget, min(starts, key=pruner.divergence), rounds, progress)
+    return _choice(pruner, chosen)
+
+
+def _fitting(
+    found: Sensitivity, pruner: Pruner, budget: int, near: tuple[dict[str, int], int] | None = None
+) -> dict[str, int]:
+    """The integer program's choice whose own estimate is within the budget.
 
     The curves' sum is not quite the network's estimate: while that exceeds the budget, the sum must be smaller.
     """
     allowed = budget
     for _ in range(_TRIES):
-        chosen = within(found, allowed)
+        chosen = within(found, allowed, near)
         excess = pruner.cycles(chosen) - budget
         if excess <= 0:
-            return _choice(pruner, chosen)
+            return chosen
         allowed = min(allowed, found.cycles(chosen)) - excess
     raise ConfigError(f"budget {budget:,} cycles: exceeded by {excess:,} after {_TRIES} tries; raise the budget")
+
+
+def _refined(
+    found: Sensitivity, pruner: Pruner, budget: int, chosen: dict[str, int], rounds: int, progress: Progress | None
+) -> dict[str, int]:
+    """The choice improved: each round measures every layer one density up and down, all others pruned as chosen.
+
+    The integer program then picks among those neighbours; it may change ever fewer layers until the network as a whole
+    diverges less. Ends early when no change does.
+    """
+    least = pruner.divergence(chosen)
+    for turn in range(rounds):
+        near, most = _neighbours(found, pruner, chosen, progress, turn / rounds), len(found.curves)
+        while most > 1:
+            try:
+                tried = _fitting(near, pruner, budget, (chosen, most))
+            except ConfigError:  # so few changes leave no way into the budget
+                return chosen
+            reached = pruner.divergence(tried)
+            if reached < least:
+                break
+            most = sum(tried[n] != chosen[n] for n in chosen) // 2
+        else:
+            return chosen
+        chosen, least = tried, reached
+    return chosen
+
+
+def _neighbours(
+    found: Sensitivity, pruner: Pruner, chosen: dict[str, int], progress: Progress | None, share: float
+) -> Sensitivity:
+    """The curves around a choice: each layer at its density and the next ones, measured with the others as chosen."""
+    curves, own = [], pruner.divergence(chosen)
+    for curve in found.curves:
+        if progress:
+            progress(f"around {curve.layer}", share)
+        place = curve.kept.index(chosen[curve.layer])
+        span = slice(max(place - 1, 0), place + 2)
+        moved = tuple(
+            own if s == chosen[curve.layer] else pruner.divergence({**chosen, curve.layer: s}) for s in curve.kept[span]
+        )
+        curves.append(Curve(curve.layer, curve.kept[span], moved, curve.cycles[span]))
+    return Sensitivity(found.sub_row, tuple(curves), found.rest)
 
 
 def for_knees(found: Sensitivity, pruner: Pruner, most: float) -> Choice:

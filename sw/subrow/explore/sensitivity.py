@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from subrow.compress.execute import execute
+from subrow.compress.compensate import pruned_at
+from subrow.compress.execute import as_batch, execute
 from subrow.compress.importance import taylor
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.sparse_network import check_single
-from subrow.compress.srbs import Density, prunable, prune
+from subrow.compress.srbs import prunable
 from subrow.estimate import NetworkEstimate, estimate_instructions
 from subrow.ir.graph import Graph
 from subrow.passes.choose_tile import TileName
@@ -96,26 +97,25 @@ def _sweep(
     progress: Callable[[str, float], None] | None,
 ) -> dict[str, tuple[float, ...]]:  # fmt: skip
     """Measured divergence of every layer at every density."""
-    dense, found = _outputs(ready, images), {}
+    dense, found = log_probabilities(ready, images), {}
+    batch, removed = as_batch(ready, images), [s for s in kept if s < length]
     for i, layer in enumerate(layers):
         if progress:
             progress(layer, i / len(layers))
-        found[layer] = tuple(_divergence(dense, ready, layer, (s, length), images) for s in kept)
+        nodes = pruned_at(ready, layer, removed, length, batch)
+        moved = {s: divergence_from(dense, recalibrate(ready.replace({layer: nodes[s]}), images), images)
+                 for s in removed}  # fmt: skip
+        found[layer] = tuple(moved.get(s, 0.0) for s in kept)
     return found
 
 
-def _divergence(
-    dense: NDArray[np.float64], graph: Graph, layer: str, density: Density, images: NDArray[np.float32]
-) -> float:
-    if density[0] == density[1]:
-        return 0.0
-    pruned = recalibrate(prune(graph, density, [layer]), images)
-    other = _outputs(pruned, images)
-    return float((np.exp(dense) * (dense - other)).sum(1).mean())
+def divergence_from(dense: NDArray[np.float64], graph: Graph, images: NDArray[np.float32]) -> float:
+    """Mean KL(dense || graph), in nats an image, from the log-probabilities of the dense network."""
+    return float((np.exp(dense) * (dense - log_probabilities(graph, images))).sum(1).mean())
 
 
-def _outputs(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-probabilities [N, outputs]."""
+def log_probabilities(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of the softmax over the outputs: [N, outputs]."""
     values = next(iter(execute(graph, images).values())).reshape(len(images), -1).astype(np.float64)
     values -= values.max(1, keepdims=True)
     return values - np.log(np.exp(values).sum(1, keepdims=True))
