@@ -33,7 +33,7 @@ def pack_layer(node: Node, shape: LayerShape, hw: HwConfig) -> NDArray[np.uint8]
     for kg in range(shape.kgs):
         part = slice(kg * hw.channels, (kg + 1) * hw.channels)
         v, i = (_to_words(_pad_channels(a[:, part], hw.channels), taps) for a in (values, index))
-        words = _words(v, None if shape.implicit_index else i, hw)
+        words = _words(v, None if shape.implicit_index else i, shape.narrow, hw)
         chunks += [_params(quant, float(node.attrs.get("slope", 0)), part, hw), words]
     return np.concatenate(chunks)
 
@@ -112,14 +112,17 @@ def _bits(values: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
     return np.unpackbits(low, axis=-1, count=bits, bitorder="little").reshape(len(values), -1)
 
 
-def _words(values: NDArray[np.int64], index: NDArray[np.int64] | None, hw: HwConfig) -> NDArray[np.uint8]:
-    """Bytes of weight words, each padded to whole beats of the weight port."""
-    columns = [_bits(values, hw.u_bits)]
+def _words(
+    values: NDArray[np.int64], index: NDArray[np.int64] | None, narrow: bool, hw: HwConfig
+) -> NDArray[np.uint8]:
+    """Bytes of a chunk's weight words, each padded to whole units of 8 bytes, all together to whole beats."""
+    columns = [_bits(values, hw.stored_bits(narrow))]
     if index is not None:
         columns.append(_bits(index, hw.idx_bits))
     packed = np.packbits(np.concatenate(columns, axis=1), axis=1, bitorder="little")
-    size = hw.weight_word_bytes(index is None)
-    return np.pad(packed, ((0, 0), (0, size - packed.shape[1]))).ravel()
+    size = hw.weight_word_bytes(index is None, narrow)
+    words = np.pad(packed, ((0, 0), (0, size - packed.shape[1]))).ravel()
+    return np.pad(words, (0, -words.size % hw.weight_bytes))
 
 
 def _params(quant: Quant, slope: float, part: slice, hw: HwConfig) -> NDArray[np.uint8]:
