@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from subrow.emit.plan import Density, LayerShape, engine_tile
 from subrow.ir.graph import Node
 from subrow.ir.weights import Quant, from_reduction, mask_of, negative_mult, split_sub_rows, tile_kind
-from subrow.spec.hwconfig import HwConfig
+from subrow.spec.errors import QuantisationError
+from subrow.spec.formats import signed_max
+from subrow.spec.hwconfig import NARROW_BITS, HwConfig
 from subrow.spec.winograd import TAP_LANES, TileKind
 
 
@@ -23,8 +25,16 @@ def density_of(node: Node, hw: HwConfig) -> Density | None:
 
 
 def pack_layer(node: Node, shape: LayerShape, hw: HwConfig) -> NDArray[np.uint8]:
-    """All chunks of a quantised conv node, whose `shape_of` this is."""
+    """All chunks of a quantised conv node, whose `shape_of` this is.
+
+    Raises QuantisationError when its weights do not fit the bits in which they are to be stored.
+    """
     quant: Quant = node.attrs["quant"]
+    if shape.narrow and np.abs(quant.u).max(initial=0) > signed_max(NARROW_BITS):
+        raise QuantisationError(
+            f"layer {node.name}: weight {np.abs(quant.u).max()} exceeds the {NARROW_BITS} bits that it is stored in, "
+            "quantise the network again with these bits"
+        )
     values, index = _grouped(node, quant, shape, hw) if node.attrs["groups"] > 1 else _plain(node, quant, shape, hw)
     if engine_tile(node, hw) is TileKind.LINEAR:
         values, index = _on_lanes(values), _on_lanes(index)

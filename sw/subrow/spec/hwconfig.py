@@ -267,6 +267,11 @@ def load(source: str | Path | HwConfig) -> HwConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
+def known() -> list[HwConfig]:
+    """Every HwConfig of hw/configs, by name."""
+    return [load(path) for path in sorted(CONFIG_DIR.glob("*.toml"))]
+
+
 def _text(path: Path) -> str:
     """A file's text. Raises ConfigError unless it is UTF-8 of at most _MOST_BYTES."""
     try:
