@@ -10,8 +10,7 @@
 // Parameters: Channels a power of two, SubRow..128; SubRow 4, 8, 16; UBits 4..16; WeightWords, ParamGroups powers of two,
 //   4..65536; WeightBytes a power of two, 8..8*SubRow; BurstBeats 4, 8, 16; NarrowU 0, or 1 for layers with narrow_u,
 //   with UBits above 4 and WeightBytes at most 2*Channels.
-// Cost: one weight word of registers, one 40-bit adder; where a beat has several units or NarrowU, one LUT for each bit
-//   of a beat, twice that for both, and one for each bit of the units that the last beat of a word may share.
+// Cost: one weight word of registers, one 40-bit adder, the gearbox of subrow_wfetch_data.
 module subrow_wfetch #(
     parameter int unsigned Channels = 8,
     parameter int unsigned SubRow = 8,
@@ -52,29 +51,13 @@ module subrow_wfetch #(
   import subrow_pkg::*;
 
   localparam int unsigned WordLsb = $clog2(WeightBytes);
-  localparam int unsigned BeatBits = 8 * WeightBytes;
   localparam int unsigned BeatUnits = WeightBytes / 8;
-  localparam int unsigned UnitBits = 64;
   localparam int unsigned LeftBits = (BeatUnits > 1) ? $clog2(BeatUnits) : 1;
-  localparam int unsigned ValueBits = 4 * Channels * UBits;
-  localparam int unsigned NarrowBits = 16 * Channels;              // of a word's weights in 4 bits
   localparam int unsigned GroupBeats = 8 * Channels / WeightBytes;
   localparam int unsigned PartBeats = 8 * SubRow / WeightBytes;    // of one parameter RAM word
   localparam int unsigned Parts = Channels / SubRow;
   localparam int unsigned Enough = 2 * BurstBeats;                 // beats of a request that need no more words
   localparam int unsigned RegBits = (WordBits > 64 * SubRow) ? WordBits : 64 * SubRow;
-
-  // Units of a word in memory: index {narrow, implicit}.
-  function automatic int unsigned units(input int unsigned kind);
-    int unsigned n;
-    n = ((kind >= 2) ? NarrowBits : ValueBits) + ((kind % 2 == 1) ? 0 : WordBits - ValueBits);
-    n = (n + UnitBits - 1) / UnitBits;
-    return (n > BeatUnits) ? n : BeatUnits;
-  endfunction
-
-  // What a beat can leave for the next word is a multiple of this, in units; BeatUnits: nothing.
-  localparam int unsigned Rests = BeatUnits | units(0) | units(1) | ((NarrowU != 0) ? units(2) | units(3) : 0);
-  localparam int unsigned Step = Rests & (~Rests + 1);
 
   if (SubRow != 4 && SubRow != 8 && SubRow != 16) begin : g_bad_sub_row
     $error("subrow_wfetch: SubRow = %0d must be 4, 8 or 16", SubRow);
@@ -94,9 +77,6 @@ module subrow_wfetch #(
   if (BurstBeats != 4 && BurstBeats != 8 && BurstBeats != 16) begin : g_bad_burst
     $error("subrow_wfetch: BurstBeats = %0d must be 4, 8 or 16", BurstBeats);
   end
-  if (NarrowU > 1 || (NarrowU == 1 && (UBits <= 4 || WeightBytes > 2 * Channels))) begin : g_bad_narrow
-    $error("subrow_wfetch: NarrowU = %0d must be 0, or 1 with UBits above 4 and WeightBytes at most 2 * Channels", NarrowU);
-  end
   if (WeightBytes < 8 || WeightBytes > 8 * SubRow || (WeightBytes & (WeightBytes - 1)) != 0) begin : g_bad_width
     $error("subrow_wfetch: WeightBytes = %0d must be a power of two, 8..%0d", WeightBytes, 8 * SubRow);
   end
@@ -108,7 +88,7 @@ module subrow_wfetch #(
   assign cmd_ready_o = state_q == StIdle;
 
   // ---- requests: add words to the next request while the ring has room for them ----
-  localparam int unsigned AskedBits = $clog2(WeightWords) + 1;     // of counters that are never further apart than a ring
+  localparam int unsigned AskedBits = $clog2(WeightWords) + 1;  // of counters that are at most a ring apart
   localparam int unsigned GroupBits = $clog2(ParamGroups) + 1;
   logic [23:0] w_wptr_q, p_wptr_q;
   logic [AskedBits-1:0] w_asked_q, w_used;
@@ -119,10 +99,9 @@ module subrow_wfetch #(
   logic [15:0] words_q;           // this and the next three count from 1
   logic [11:0] kg_q;
   logic [9:0] by_q, bx_q;
-  logic [7:0] whole_q;            // whole beats in a word
-  logic [LeftBits-1:0] rest_q;    // units beyond them
+  logic [7:0] whole;              // whole beats in a word; stands from StAsk on
+  logic [LeftBits-1:0] rest;      // units beyond them
   logic [LeftBits-1:0] left_q;    // units that the last beat has for the next word
-  logic narrow;
   logic [39:0] base, addr_q, start_q;
   logic done_q;                   // everything of this layer is in a request
   logic req_valid_q;
@@ -132,8 +111,7 @@ module subrow_wfetch #(
   assign w_used = w_asked_q - w_free_i[AskedBits-1:0];
   assign p_used = p_asked_q - p_free_i[GroupBits-1:0];
   assign room = params_q ? !p_used[GroupBits-1] : !w_used[AskedBits-1];  // never more than the whole ring
-  assign narrow = NarrowU != 0 && cmd_q.narrow_u;
-  assign add_beats = params_q ? 8'(GroupBeats) : whole_q + 8'(left_q < rest_q);
+  assign add_beats = params_q ? 8'(GroupBeats) : whole + 8'(left_q < rest);
   assign out_free = !req_valid_q || req_ready_i;
   assign chunk_end = !params_q && words_q == cmd_q.chunk_words;
   assign pass_end = chunk_end && kg_q == cmd_q.kgs;
@@ -164,12 +142,6 @@ module subrow_wfetch #(
       if (add && !params_q) w_asked_q <= w_asked_q + 1'b1;
     end
     if (cmd_valid_i && cmd_ready_o) cmd_q <= cmd;
-    unique case ({narrow, cmd_q.implicit_index})
-      2'd0: {whole_q, rest_q} <= {8'(units(0) / BeatUnits), LeftBits'(units(0) % BeatUnits)};
-      2'd1: {whole_q, rest_q} <= {8'(units(1) / BeatUnits), LeftBits'(units(1) % BeatUnits)};
-      2'd2: {whole_q, rest_q} <= {8'(units(2) / BeatUnits), LeftBits'(units(2) % BeatUnits)};
-      default: {whole_q, rest_q} <= {8'(units(3) / BeatUnits), LeftBits'(units(3) % BeatUnits)};
-    endcase
     if (state_q == StLoad) begin
       params_q <= 1'b1;
       words_q <= 16'd1;
@@ -188,7 +160,7 @@ module subrow_wfetch #(
       params_q <= params_q ? 1'b0 : chunk_end;
       if (!params_q) begin
         words_q <= chunk_end ? 16'd1 : words_q + 16'd1;
-        left_q <= chunk_end ? '0 : left_q - rest_q;  // modulo BeatUnits
+        left_q <= chunk_end ? '0 : left_q - rest;  // modulo BeatUnits
       end
       if (chunk_end) kg_q <= pass_end ? 12'd1 : kg_q + 12'd1;
       if (pass_end) begin
@@ -219,13 +191,12 @@ module subrow_wfetch #(
   logic [15:0] rwords_q;
   logic [15:0] part_q;
   logic [LeftBits-1:0] rleft_q;
-  logic [RegBits-1:0] word_q;
   logic p_end_q;
   logic [$clog2(ParamWords)-1:0] p_addr_q, p_waddr_q;
 
   assign rd_ready_o = state_q == StAsk || state_q == StDrain;
   assign take = rd_valid_i && rd_ready_o;
-  assign item_last = rparams_q ? 8'(PartBeats - 1) : (rleft_q < rest_q) ? whole_q : whole_q - 8'd1;
+  assign item_last = rparams_q ? 8'(PartBeats - 1) : (rleft_q < rest) ? whole : whole - 8'd1;
   assign item_end = take && beat_q == item_last;
   assign part_end = rparams_q && part_q == 16'(Parts - 1);
   assign rchunk_end = item_end && !rparams_q && rwords_q == cmd_q.chunk_words;
@@ -262,82 +233,38 @@ module subrow_wfetch #(
       end
       if (item_end && !rparams_q) begin
         rwords_q <= rchunk_end ? 16'd1 : rwords_q + 16'd1;
-        rleft_q  <= rchunk_end ? '0 : rleft_q - rest_q;
+        rleft_q  <= rchunk_end ? '0 : rleft_q - rest;
       end
       if (rchunk_end) rparams_q <= 1'b1;
     end
   end
 
-  // ---- gearbox: a word begins with the units that the beat before it had left ----
-  // Beat b of a word is `beat` while beat_q = b. Where the last beat brings units of the next one, too, those are `ahead`.
-  logic [BeatBits-1:0] before_q, beat, ahead;
-  logic raw, spread, early;
-  always_ff @(posedge clk_i) if (take) before_q <= rd_data_i;
-
-  always_comb begin
-    beat  = rd_data_i;
-    ahead = '0;
-    for (int unsigned n = Step; n < BeatUnits; n += Step) begin
-      if (rleft_q == LeftBits'(n)) begin
-        beat  = BeatBits'({rd_data_i, before_q} >> (UnitBits * (BeatUnits - n)));
-        ahead = rd_data_i >> (UnitBits * (BeatUnits - n));
-      end
-    end
-  end
-  assign raw = rparams_q || !narrow;
-  assign spread = !raw && beat_q < 8'(NarrowBits / BeatBits);  // weights of 4 bits, to UBits each
-  assign early = !rparams_q && rest_q != '0 && rleft_q >= rest_q && beat_q == whole_q - 8'd1;
-
-  // Whether bit b of beat i can be among the units beyond the whole beats of a word of this kind.
-  function automatic logic beyond(input int unsigned kind, input int unsigned i, input int unsigned b);
-    return i == units(kind) / BeatUnits && b / UnitBits + 1 <= units(kind) % BeatUnits;
-  endfunction
-
-  for (genvar b = 0; b < RegBits; b++) begin : g_bit
-    // Where this bit stands in memory, with weights of UBits and of 4 bits.
-    localparam int unsigned Nibble = 4 * (b / UBits) + ((b % UBits < 3) ? b % UBits : 3);
-    localparam int unsigned Narrow = (b < ValueBits) ? Nibble : NarrowBits + b - ValueBits;
-    localparam int unsigned RawBeat = b / BeatBits;
-    localparam int unsigned RawAt = b % BeatBits;
-    localparam int unsigned NarrowBeat = Narrow / BeatBits;
-    localparam int unsigned NarrowAt = Narrow % BeatBits;
-    // Indices take what weights take when nothing is spread, if they stand at the same place of a beat in both.
-    localparam int unsigned Shared = 4 * (RawAt / UBits) + ((RawAt % UBits < 3) ? RawAt % UBits : 3);
-    localparam int unsigned SpreadAt = (b >= ValueBits && NarrowAt == RawAt) ? Shared % BeatBits : NarrowAt;
-    localparam logic Both = NarrowU != 0 && b < WordBits;
-    localparam logic RawEarly = beyond(0, RawBeat, RawAt) || beyond(1, RawBeat, RawAt);
-    localparam logic NarrowEarly = Both && (beyond(2, NarrowBeat, NarrowAt) || beyond(3, NarrowBeat, NarrowAt));
-    logic here, soon, value;
-    if (Both) begin : g_both
-      assign here  = beat_q == (raw ? 8'(RawBeat) : 8'(NarrowBeat));
-      assign value = ((b < ValueBits || NarrowAt == RawAt) ? spread : !raw) ? beat[SpreadAt] : beat[RawAt];
-    end else begin : g_raw
-      assign here  = raw && beat_q == 8'(RawBeat);
-      assign value = beat[RawAt];
-    end
-    if (RawEarly || NarrowEarly) begin : g_early
-      localparam int unsigned Last = (RawBeat > 0) ? RawBeat - 1 : 0;
-      localparam int unsigned NarrowLast = (NarrowBeat > 0) ? NarrowBeat - 1 : 0;
-      assign soon = early && (raw ? RawEarly && beat_q == 8'(Last) : NarrowEarly && beat_q == 8'(NarrowLast));
-      always_ff @(posedge clk_i) begin
-        if (take && (here || soon)) word_q[b] <= soon ? (raw ? ahead[RawAt] : ahead[NarrowAt]) : value;
-      end
-    end else begin : g_late
-      assign soon = 1'b0;
-      always_ff @(posedge clk_i) if (take && here) word_q[b] <= value;
-    end
-  end
+  logic [RegBits-1:0] word;
+  subrow_wfetch_data #(
+      .Channels(Channels), .SubRow(SubRow), .UBits(UBits), .NarrowU(NarrowU), .WeightBytes(WeightBytes)
+  ) u_data (
+      .clk_i,
+      .kind_i({cmd_q.narrow_u, cmd_q.implicit_index}),
+      .whole_o(whole),
+      .rest_o(rest),
+      .take_i(take),
+      .params_i(rparams_q),
+      .beat_i(beat_q),
+      .left_i(rleft_q),
+      .data_i(rd_data_i),
+      .word_o(word)
+  );
 
   assign w_we_o = w_we_q;
   assign w_waddr_o = w_wptr_q[$clog2(WeightWords)-1:0];
-  assign w_wdata_o = word_q[WordBits-1:0];
+  assign w_wdata_o = word[WordBits-1:0];
   assign p_we_o = p_we_q;
   assign p_waddr_o = p_waddr_q;
-  assign p_wdata_o = word_q[64*SubRow-1:0];
+  assign p_wdata_o = word[64*SubRow-1:0];
   assign w_wptr_o = w_wptr_q;
   assign p_wptr_o = p_wptr_q;
 
   logic unused_bits;
-  assign unused_bits = ^{cmd_q, before_q, ahead, w_free_i, p_free_i};
+  assign unused_bits = ^{cmd_q, word, w_free_i, p_free_i};
 
 endmodule

@@ -20,7 +20,8 @@ BENCHES = REPO_ROOT / "sim" / "benches"
 PACKAGE = GEN / "subrow_pkg.sv"
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "mac1": (), "mac2": (), "block_iter": (), "wfetch": (), "axi_read": (), "axi_write": ("fifo",), "arb2": ("fifo",),
+    "mac1": (), "mac2": (), "block_iter": (), "wfetch": ("wfetch_data",), "axi_read": (),
+    "axi_write": ("fifo",), "arb2": ("fifo",),
     "ctrl": ("fifo",), "afetch": ("block_iter", "fifo"), "rfetch": ("block_iter", "fifo"),
     "itrans": ("block_iter", "bt", "itrans_data"),
     "array": ("lane", "mac1", "mac2"), "otrans": ("block_iter", "otrans_data"), "post": ("block_iter",),

@@ -113,7 +113,8 @@ module subrow_zynq7_ids #(
   subrow_zynq7 #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
       .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
-      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats), .ConfigHash(ConfigHash)
+      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .ConfigHash(ConfigHash)
   ) u_zynq7 (
       .clk_i, .rst_ni, .irq_o, .gp_awvalid_i(s_axil_awvalid), .gp_awready_o(s_axil_awready),
       .gp_awid_i(s_axil_awid), .gp_awaddr_i(s_axil_awaddr), .gp_awlen_i(s_axil_awlen[3:0]),

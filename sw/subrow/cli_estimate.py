@@ -98,11 +98,12 @@ def _stored(model: str, shape: str | None) -> Graph:
 def show(result: NetworkEstimate) -> None:
     """The table of layers and the totals."""
     cells = [
-        (x.name, x.tile, x.density, str(x.bits), x.bound, f"{x.cycles:,}", f"{x.compute_cycles:,}", f"{x.memory_cycles:,}",
-         f"{x.bytes:,}") for x in result.layers
+        (x.name, x.tile, x.density, str(x.bits), x.bound, f"{x.cycles:,}", f"{x.compute_cycles:,}",
+         f"{x.memory_cycles:,}", f"{x.bytes:,}") for x in result.layers
     ]  # fmt: skip
     title = f"{result.network} on {result.hw.name} (estimated)"
-    output().print(table(title, ("layer", "tile", "kept", "bits", "bound"), ("cycles", "compute", "memory", "bytes"), cells))
+    left, right = ("layer", "tile", "kept", "bits", "bound"), ("cycles", "compute", "memory", "bytes")
+    output().print(table(title, left, right, cells))
     say(f"{result.cycles:,} cycles, {result.ms:.3f} ms at {result.hw.mhz:g} MHz, {result.fps:.1f} images per second "
         "(estimated)")  # fmt: skip
     if result.note:

@@ -81,7 +81,8 @@ def prune(
 def quantize(
     model: Model, out: GraphOut, hw: Hw = "tiny",
     density: Density = None, tile: TileOption = Tile.auto, linear: Linear = False, bits: Bits = None,
-    calibration: Calibration = None, random_calibration: RandomCalibration = False, shape: ShapeOption = None, as_json: Json = False,
+    calibration: Calibration = None, random_calibration: RandomCalibration = False, shape: ShapeOption = None,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Quantise a network, pruned or not, and report the error of each layer."""
     from subrow import losses
@@ -114,7 +115,8 @@ def _images(count: int) -> str:
 def compile_(
     model: Model, out: Annotated[Path, typer.Option(help="Program file to write (.subrow)")], hw: Hw = "tiny",
     density: Density = None, tile: TileOption = Tile.auto, linear: Linear = False, bits: Bits = None,
-    calibration: Calibration = None, random_calibration: RandomCalibration = False, shape: ShapeOption = None, as_json: Json = False,
+    calibration: Calibration = None, random_calibration: RandomCalibration = False, shape: ShapeOption = None,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Compile a network, or a Graph that prune or quantize wrote, to a Program."""
     from subrow import api

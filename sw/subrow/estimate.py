@@ -46,8 +46,9 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class LayerEstimate:
-    """One layer, one image. bits: of its weights in memory; compute_cycles: array or transforms, memory_cycles: ports or bandwidth, each if nothing
-    else took time; bytes moved through memory; bound: the resource that is busiest (spec/roofline.py).
+    """One layer, one image. bits: of its weights in memory. compute_cycles: array or transforms, memory_cycles: ports
+    or bandwidth, each if nothing else took time; bytes moved through memory; bound: the resource that is busiest
+    (spec/roofline.py).
     """
 
     name: str
@@ -98,7 +99,8 @@ def _layer(name: str, ins: Instruction, cycles: int, hw: HwConfig) -> LayerEstim
     dense = bool(ins.implicit_index)
     return LayerEstimate(
         name=name, tile=TILES[ins.tile], density="dense" if dense else f"{ins.sub_s}/{hw.sub_row}",
-        bits=hw.stored_bits(bool(ins.narrow_u)), cycles=cycles, compute_cycles=round(max(figures.compute, figures.transform)),
+        bits=hw.stored_bits(bool(ins.narrow_u)), cycles=cycles,
+        compute_cycles=round(max(figures.compute, figures.transform)),
         memory_cycles=round(figures.memory_cycles), bytes=moved.total, bound=figures.bound, figures=figures,
         weight_bytes=moved.weights,
     )  # fmt: skip
@@ -116,8 +118,8 @@ def estimate_network(
 ) -> NetworkEstimate:  # fmt: skip
     """The estimate of a captured Graph; partial: layers that fit no buffer are left out, and named in the note.
 
-    Weights keep the values that they have: only shapes, tiles, densities and bits count. Raises UnsupportedError for what
-    the engine lacks, CapacityError for a layer that fits no buffer.
+    Weights keep the values that they have: only shapes, tiles, densities and bits count. Raises UnsupportedError for
+    what the engine lacks, ConfigError for bits of no layer, CapacityError for a layer that fits no buffer.
     """
     say = progress or (lambda text, share: None)
     if graph.stage != "captured":

@@ -38,7 +38,7 @@ class PruneLoss:
 
 @dataclass(frozen=True)
 class QuantLoss:
-    """One layer: bits of its weights, relative error (2-norm) of them, and of its output against the float network's."""
+    """One layer: bits of its weights, their relative error (2-norm), and its output's against the float network."""
 
     name: str
     tile: str

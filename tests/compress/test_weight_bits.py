@@ -46,7 +46,7 @@ def test_only_what_the_engine_stores() -> None:
     check_stored("12", hwconfig.load("wide"))
     with pytest.raises(ConfigError, match="bits 6 of layer x: weights of HwConfig tiny have 4 or 8 bits; other HwConf"):
         check_stored("x=6", HW)
-    with pytest.raises(ConfigError, match=r"HwConfig pynq-z2-open have 8 bits; .*pynq-z2 \(4 or 8\), .*wide \(4 or 12\)"):
+    with pytest.raises(ConfigError, match=r"HwConfig pynq-z2-open have 8 bits; .*pynq-z2 \(4 or 8\), .*wide \(4 or"):
         check_stored("4", hwconfig.load("pynq-z2-open"))
 
 

@@ -49,7 +49,8 @@ module subrow_pynq_z2 #(
   subrow_zynq7 #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
       .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
-      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats), .ConfigHash(ConfigHash)
+      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .ConfigHash(ConfigHash)
   ) u_zynq7 (
       .clk_i(clk),
       .rst_ni(rst_n_q[3]),

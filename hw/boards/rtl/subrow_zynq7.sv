@@ -125,7 +125,8 @@ module subrow_zynq7 #(
   subrow_engine #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
       .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
-      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats), .ConfigHash(ConfigHash)
+      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .ConfigHash(ConfigHash)
   ) u_engine (
       .clk_i,
       .rst_ni,

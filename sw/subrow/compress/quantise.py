@@ -64,7 +64,8 @@ def weight_bits(node: Node, hw: HwConfig) -> int:
 
 def exact_f2(node: Node, hw: HwConfig) -> bool:
     """Whether F(2x2,3x3) of this dense layer needs no rounding: U = (2G) g (2G)^T fits, and so does B^T x B."""
-    fits = signed_max(weight_bits(node, hw)) >= 9 * signed_max(8) and signed_max(hw.v_bits) >= 4 * signed_max(hw.act_bits)
+    most = signed_max(weight_bits(node, hw))
+    fits = most >= 9 * signed_max(8) and signed_max(hw.v_bits) >= 4 * signed_max(hw.act_bits)
     return fits and tile_kind(node) is TileKind.F2 and "u" not in node.params
 
 

@@ -90,7 +90,9 @@ def _layer(program: Program, number: int, code: isa.Instruction) -> dict[str, An
         "name": info.name, "kind": info.kind, "tile": info.tile, "density": f"{info.density[0]}/{info.density[1]}",
         "macs": info.macs, "in_channels": info.in_channels, "out_channels": info.out_channels,
         "instruction_offset": number * isa.INSTRUCTION_BYTES,
-        "weights": {"offset": code.weight_offset, "bytes": info.details.get("weight_bytes"), "bits": info.details.get("bits")},
+        "weights": {
+            "offset": code.weight_offset, "bytes": info.details.get("weight_bytes"), "bits": info.details.get("bits"),
+        },
         "input": source, "residual": added if code.residual else None, "output": target,
     }  # fmt: skip
 
