@@ -13,8 +13,8 @@ from subrow.bench import engine_run
 from subrow.bench.engine import (
     BASELINES,
     BOARDS,
-    ORDER,
     NARROW,
+    ORDER,
     Case,
     Run,
     cases,
