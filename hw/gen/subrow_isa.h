@@ -5,8 +5,8 @@
 
 namespace subrow {
 
-constexpr int kIsaVersion = 6;
-constexpr int kInstrBits = 883;
+constexpr int kIsaVersion = 7;
+constexpr int kInstrBits = 884;
 constexpr int kInstrBytes = 128;
 constexpr int kMaxTaps = 36;
 constexpr int kRecordWords = 8;
@@ -28,6 +28,7 @@ struct Instr {
   uint32_t opcode;  // 1: layer; anything else stops the engine with error ILLEGAL_OPCODE
   uint32_t tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3), 3: one pixel, its reduction on four lanes
   uint32_t implicit_index;  // 1: step j of a sub-row takes channel j, and weight words carry no indices
+  uint32_t narrow_u;  // 1: weights stand in memory in 4 bits; 0: in u_bits of the HwConfig
   uint32_t resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
   uint32_t residual;  // 1: add the tensor at res_offset
   uint32_t pool;  // 1: 2x2 maximum, stride 2, after the activation
@@ -91,57 +92,58 @@ inline Instr decode_instr(const uint8_t* bytes) {
   ins.opcode = instr_bits(bytes, 0, 4);
   ins.tile = instr_bits(bytes, 4, 2);
   ins.implicit_index = instr_bits(bytes, 6, 1);
-  ins.resident = instr_bits(bytes, 7, 1);
-  ins.residual = instr_bits(bytes, 8, 1);
-  ins.pool = instr_bits(bytes, 9, 1);
-  ins.upsample = instr_bits(bytes, 10, 1);
-  ins.max_window = instr_bits(bytes, 11, 1);
-  ins.leaky = instr_bits(bytes, 12, 1);
-  ins.whole_v = instr_bits(bytes, 13, 1);
-  ins.whole_a = instr_bits(bytes, 14, 1);
-  ins.stride = instr_bits(bytes, 15, 2);
-  ins.sub_s = instr_bits(bytes, 17, 5);
-  ins.layer_id = instr_bits(bytes, 22, 15);
-  ins.in_offset = instr_bits(bytes, 37, 32);
-  ins.out_offset = instr_bits(bytes, 69, 32);
-  ins.res_offset = instr_bits(bytes, 101, 32);
-  ins.weight_offset = instr_bits(bytes, 133, 32);
-  ins.in_h = instr_bits(bytes, 165, 12);
-  ins.in_w = instr_bits(bytes, 177, 12);
-  ins.in_cb = instr_bits(bytes, 189, 12);
-  ins.conv_h = instr_bits(bytes, 201, 12);
-  ins.conv_w = instr_bits(bytes, 213, 12);
-  ins.out_h = instr_bits(bytes, 225, 12);
-  ins.out_w = instr_bits(bytes, 237, 12);
-  ins.out_cb = instr_bits(bytes, 249, 12);
-  ins.kgs = instr_bits(bytes, 261, 12);
-  ins.pass_kgs = instr_bits(bytes, 273, 12);
-  ins.kernel_h = instr_bits(bytes, 285, 6);
-  ins.kernel_w = instr_bits(bytes, 291, 6);
-  ins.pad_top = instr_bits(bytes, 297, 6);
-  ins.pad_left = instr_bits(bytes, 303, 6);
-  ins.in_row_words = instr_bits(bytes, 309, 24);
-  ins.in_row_bytes = instr_bits(bytes, 333, 24);
-  ins.out_row_bytes = instr_bits(bytes, 357, 24);
-  ins.res_row_bytes = instr_bits(bytes, 381, 24);
-  ins.v_words = instr_bits(bytes, 405, 16);
-  ins.red_words = instr_bits(bytes, 421, 16);
-  ins.v_kstep = instr_bits(bytes, 437, 16);
-  ins.chunk_words = instr_bits(bytes, 453, 16);
-  ins.block_th = instr_bits(bytes, 469, 10);
-  ins.block_tw = instr_bits(bytes, 479, 10);
-  ins.blocks_y = instr_bits(bytes, 489, 10);
-  ins.blocks_x = instr_bits(bytes, 499, 10);
+  ins.narrow_u = instr_bits(bytes, 7, 1);
+  ins.resident = instr_bits(bytes, 8, 1);
+  ins.residual = instr_bits(bytes, 9, 1);
+  ins.pool = instr_bits(bytes, 10, 1);
+  ins.upsample = instr_bits(bytes, 11, 1);
+  ins.max_window = instr_bits(bytes, 12, 1);
+  ins.leaky = instr_bits(bytes, 13, 1);
+  ins.whole_v = instr_bits(bytes, 14, 1);
+  ins.whole_a = instr_bits(bytes, 15, 1);
+  ins.stride = instr_bits(bytes, 16, 2);
+  ins.sub_s = instr_bits(bytes, 18, 5);
+  ins.layer_id = instr_bits(bytes, 23, 15);
+  ins.in_offset = instr_bits(bytes, 38, 32);
+  ins.out_offset = instr_bits(bytes, 70, 32);
+  ins.res_offset = instr_bits(bytes, 102, 32);
+  ins.weight_offset = instr_bits(bytes, 134, 32);
+  ins.in_h = instr_bits(bytes, 166, 12);
+  ins.in_w = instr_bits(bytes, 178, 12);
+  ins.in_cb = instr_bits(bytes, 190, 12);
+  ins.conv_h = instr_bits(bytes, 202, 12);
+  ins.conv_w = instr_bits(bytes, 214, 12);
+  ins.out_h = instr_bits(bytes, 226, 12);
+  ins.out_w = instr_bits(bytes, 238, 12);
+  ins.out_cb = instr_bits(bytes, 250, 12);
+  ins.kgs = instr_bits(bytes, 262, 12);
+  ins.pass_kgs = instr_bits(bytes, 274, 12);
+  ins.kernel_h = instr_bits(bytes, 286, 6);
+  ins.kernel_w = instr_bits(bytes, 292, 6);
+  ins.pad_top = instr_bits(bytes, 298, 6);
+  ins.pad_left = instr_bits(bytes, 304, 6);
+  ins.in_row_words = instr_bits(bytes, 310, 24);
+  ins.in_row_bytes = instr_bits(bytes, 334, 24);
+  ins.out_row_bytes = instr_bits(bytes, 358, 24);
+  ins.res_row_bytes = instr_bits(bytes, 382, 24);
+  ins.v_words = instr_bits(bytes, 406, 16);
+  ins.red_words = instr_bits(bytes, 422, 16);
+  ins.v_kstep = instr_bits(bytes, 438, 16);
+  ins.chunk_words = instr_bits(bytes, 454, 16);
+  ins.block_th = instr_bits(bytes, 470, 10);
+  ins.block_tw = instr_bits(bytes, 480, 10);
+  ins.blocks_y = instr_bits(bytes, 490, 10);
+  ins.blocks_x = instr_bits(bytes, 500, 10);
   for (int i = 0; i < 4; ++i)
-    ins.q_count[i] = instr_bits(bytes, 509 + i * 12, 12);
-  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 557, 8) << 24) >> 24;
-  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 565, 8) << 24) >> 24;
-  ins.res_mult = instr_bits(bytes, 573, 16);
-  ins.res_shift = instr_bits(bytes, 589, 6);
+    ins.q_count[i] = instr_bits(bytes, 510 + i * 12, 12);
+  ins.act_min = static_cast<int32_t>(instr_bits(bytes, 558, 8) << 24) >> 24;
+  ins.act_max = static_cast<int32_t>(instr_bits(bytes, 566, 8) << 24) >> 24;
+  ins.res_mult = instr_bits(bytes, 574, 16);
+  ins.res_shift = instr_bits(bytes, 590, 6);
   for (int i = 0; i < 36; ++i)
-    ins.ev[i] = instr_bits(bytes, 595 + i * 4, 4);
+    ins.ev[i] = instr_bits(bytes, 596 + i * 4, 4);
   for (int i = 0; i < 36; ++i)
-    ins.em[i] = instr_bits(bytes, 739 + i * 4, 4);
+    ins.em[i] = instr_bits(bytes, 740 + i * 4, 4);
   return ins;
 }
 

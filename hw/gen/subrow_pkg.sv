@@ -2,8 +2,8 @@
 
 package subrow_pkg;
 
-  localparam int unsigned IsaVersion = 6;
-  localparam int unsigned InstrBits = 883;
+  localparam int unsigned IsaVersion = 7;
+  localparam int unsigned InstrBits = 884;
   localparam int unsigned InstrBytes = 128;
   localparam int unsigned MaxTaps = 36;
   localparam int unsigned RecordWords = 8;
@@ -62,6 +62,7 @@ package subrow_pkg;
     logic [0:0] pool;  // 1: 2x2 maximum, stride 2, after the activation
     logic [0:0] residual;  // 1: add the tensor at res_offset
     logic [0:0] resident;  // 1: the weights of a pass are fetched once and stay; 0: fetched again for every block
+    logic [0:0] narrow_u;  // 1: weights stand in memory in 4 bits; 0: in u_bits of the HwConfig
     logic [0:0] implicit_index;  // 1: step j of a sub-row takes channel j, and weight words carry no indices
     logic [1:0] tile;  // 0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3), 3: one pixel, its reduction on four lanes
     logic [3:0] opcode;  // 1: layer; anything else stops the engine with error ILLEGAL_OPCODE

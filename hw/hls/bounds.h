@@ -24,7 +24,7 @@ inline void add_word(const Instr& ins, const RawWord& raw, int word, TapSums& su
     const int lane = e / kChannels;
     if (ins.tile == kDirect && word * kLanes + lane >= steps) return;  // the rest of the last word is never used
     const int tap = ins.tile == kDirect ? 0 : word / steps * kLanes + lane;
-    const int32_t u = static_cast<int32_t>(entry_bits(raw, e * kUBits) << (32 - kUBits)) >> (32 - kUBits);
+    const int32_t u = entry_value(raw, ins.narrow_u, e);
     sums.tap[tap][e % kChannels] += kVMax * static_cast<uint64_t>(u < 0 ? -u : u);
   }
 }
@@ -32,7 +32,7 @@ inline void add_word(const Instr& ins, const RawWord& raw, int word, TapSums& su
 // chunk: the bytes of one output channel group.
 inline TapSums tap_sums(const Instr& ins, const uint8_t* chunk) {
   TapSums sums = {};
-  const int bytes = weight_word_bytes(ins.implicit_index);
+  const int bytes = weight_word_bytes(ins);
   const uint8_t* words = chunk + kChannels * kParamBytes;
   RawWord raw = {};
   for (int word = 0; word < static_cast<int>(ins.chunk_words); ++word) {

@@ -16,6 +16,7 @@ enum CheckCode {
   kBadStride,
   kBadLinear,
   kBadSubS,
+  kBadNarrow,
   kBadSize,
   kBadOutput,
   kBadGroups,
@@ -52,6 +53,7 @@ constexpr const char* kCheckText[kCheckCodes] = {
     "stride is not 1 or 2, or a Winograd layer has a stride or a window",
     "a linear layer has a stride, max_window, more than one output pixel, or other exponents in each lane",
     "sub_s is outside 1..L",
+    "weights are in 4 bits, which this engine does not read",
     "a size is 0",
     "out_h or out_w does not follow from conv_h, conv_w, pool and upsample",
     "kgs is not ceil(out_cb / CB)",
@@ -110,6 +112,7 @@ inline CheckCode check_fields(const Instr& ins, uint32_t layers) {
     return kBadStride;
   if (ins.tile == kLinear && bad_linear(ins)) return kBadLinear;
   if (ins.sub_s < 1 || ins.sub_s > static_cast<uint32_t>(kSubRow)) return kBadSubS;
+  if (ins.narrow_u && !kNarrowU) return kBadNarrow;
   const uint32_t sizes[] = {ins.in_h,      ins.in_w,     ins.in_cb,    ins.conv_h,   ins.conv_w,   ins.out_h,
                             ins.out_w,     ins.out_cb,   ins.kgs,      ins.pass_kgs, ins.kernel_h, ins.kernel_w,
                             ins.red_words, ins.block_th, ins.block_tw, ins.blocks_y, ins.blocks_x};

@@ -82,11 +82,19 @@ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr int imin(int a, int b) { return a < b ? a : b; }
 constexpr int imax(int a, int b) { return a > b ? a : b; }
 
-// Bytes of a weight word in memory: whole beats.
-constexpr int weight_word_bytes(bool implicit_index) {
-  return ceil_div(kEntries * (kUBits + (implicit_index ? 0 : kIdxBits)), 8 * kWeightBytes) * kWeightBytes;
+constexpr int kNarrowBits = 4;  // of a weight in memory in a layer with narrow_u
+constexpr int kUnitBytes = 8;   // a weight word in memory is whole units, at least one beat
+static_assert(!kNarrowU || (kUBits > kNarrowBits && kEntries * kNarrowBits >= 8 * kWeightBytes), "narrow weights");
+static_assert(kWeightBytes % kUnitBytes == 0, "a beat is whole units");
+
+constexpr int stored_bits(bool narrow) { return narrow ? kNarrowBits : kUBits; }
+
+constexpr int weight_word_bytes(bool implicit_index, bool narrow) {
+  return imax(ceil_div(kEntries * (stored_bits(narrow) + (implicit_index ? 0 : kIdxBits)), 8 * kUnitBytes) * kUnitBytes,
+              kWeightBytes);
 }
-constexpr int kMaxWordBytes = weight_word_bytes(false);
+inline int weight_word_bytes(const Instr& ins) { return weight_word_bytes(ins.implicit_index, ins.narrow_u); }
+constexpr int kMaxWordBytes = weight_word_bytes(false, false);
 static_assert(kMaxWordBytes * 8 >= kEntries * (kUBits + kIdxBits), "a weight word fits its bytes");
 
 }  // namespace subrow

@@ -16,6 +16,7 @@ module subrow_datapath
     parameter int unsigned VBits = 8,
     parameter int unsigned AccBits = 26,
     parameter int unsigned YBits = 36,
+    parameter int unsigned NarrowU = 1,
     parameter int unsigned ActWords = 1024,
     parameter int unsigned VWords = 1024,
     parameter int unsigned WeightWords = 1024,
@@ -124,8 +125,8 @@ module subrow_datapath
   logic [7:0][SubRow-1:0][7:0] a_rdata;
 
   subrow_wfetch #(
-      .Channels(Channels), .SubRow(SubRow), .UBits(UBits), .WeightWords(WeightWords), .ParamGroups(ParamGroups),
-      .WeightBytes(WeightBytes), .BurstBeats(BurstBeats)
+      .Channels(Channels), .SubRow(SubRow), .UBits(UBits), .NarrowU(NarrowU), .WeightWords(WeightWords),
+      .ParamGroups(ParamGroups), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats)
   ) u_wfetch (
       .clk_i,
       .rst_ni,

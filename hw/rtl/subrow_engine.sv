@@ -15,6 +15,7 @@ module subrow_engine
     parameter int unsigned VBits = 8,
     parameter int unsigned AccBits = 26,
     parameter int unsigned YBits = 36,
+    parameter int unsigned NarrowU = 1,
     parameter int unsigned ActWords = 1024,
     parameter int unsigned VWords = 1024,
     parameter int unsigned WeightWords = 1024,
@@ -288,8 +289,8 @@ module subrow_engine
 
   subrow_datapath #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
-      .YBits(YBits), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords), .ParamGroups(ParamGroups),
-      .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats)
+      .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
+      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats)
   ) u_datapath (
       .clk_i,
       .rst_ni(core_rst_n),

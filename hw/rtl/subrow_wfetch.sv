@@ -1,18 +1,21 @@
 // Fetches the parameters and weights of a layer into the two rings.
 //
 // Contract: one layer per command; `cmd_ready_o` is high when idle. Per pass (one when resident, else one per block) the
-//   chunks kg = 0..kgs-1 are one run of memory: parameters (one group), then chunk_words words. Room in the ring is
-//   reserved before a request is made, several words per request, so `rd_ready_o` is always high while a layer is
-//   open and the engine behind is never blocked: one beat per cycle. A word is written in the cycle after its last
-//   beat; `w_wptr_o`, `p_wptr_o` move one cycle later. Pointers count modulo 2^24 and restart with reset only.
-//   The index part of a word is 0 when implicit_index.
+//   chunks kg = 0..kgs-1 are one run of memory: parameters (one group), then chunk_words words, each of whole units of
+//   64 bits and at least one beat; the chunk ends with a beat. Room in the ring is reserved before a request is made,
+//   several words per request, so `rd_ready_o` is always high while a layer is open and the engine behind is never
+//   blocked: one beat per cycle. A word is written in the cycle after its last beat; `w_wptr_o`, `p_wptr_o` move one
+//   cycle later. Pointers count modulo 2^24 and restart with reset only. With narrow_u a word in memory has weights of
+//   4 bits, in the ring always of UBits. The index part of a word means nothing when implicit_index.
 // Parameters: Channels a power of two, SubRow..128; SubRow 4, 8, 16; UBits 4..16; WeightWords, ParamGroups powers of two,
-//   4..65536; WeightBytes a power of two, 8..8*SubRow; BurstBeats 4, 8, 16.
-// Cost: one weight word of registers, one 40-bit adder.
+//   4..65536; WeightBytes a power of two, 8..8*SubRow; BurstBeats 4, 8, 16; NarrowU 0, or 1 for layers with narrow_u,
+//   with UBits above 4 and WeightBytes at most 2*Channels.
+// Cost: one weight word of registers, one 40-bit adder, the gearbox of subrow_wfetch_data.
 module subrow_wfetch #(
     parameter int unsigned Channels = 8,
     parameter int unsigned SubRow = 8,
     parameter int unsigned UBits = 8,
+    parameter int unsigned NarrowU = 1,
     parameter int unsigned WeightWords = 1024,
     parameter int unsigned ParamGroups = 32,
     parameter int unsigned WeightBytes = 8,
@@ -48,15 +51,13 @@ module subrow_wfetch #(
   import subrow_pkg::*;
 
   localparam int unsigned WordLsb = $clog2(WeightBytes);
-  localparam int unsigned BeatBits = 8 * WeightBytes;
-  localparam int unsigned ValueBits = 4 * Channels * UBits;
-  localparam int unsigned FullBeats = (WordBits + BeatBits - 1) / BeatBits;
-  localparam int unsigned ImplicitBeats = (ValueBits + BeatBits - 1) / BeatBits;
+  localparam int unsigned BeatUnits = WeightBytes / 8;
+  localparam int unsigned LeftBits = (BeatUnits > 1) ? $clog2(BeatUnits) : 1;
   localparam int unsigned GroupBeats = 8 * Channels / WeightBytes;
   localparam int unsigned PartBeats = 8 * SubRow / WeightBytes;    // of one parameter RAM word
   localparam int unsigned Parts = Channels / SubRow;
   localparam int unsigned Enough = 2 * BurstBeats;                 // beats of a request that need no more words
-  localparam int unsigned Slots = (FullBeats > PartBeats) ? FullBeats : PartBeats;
+  localparam int unsigned RegBits = (WordBits > 64 * SubRow) ? WordBits : 64 * SubRow;
 
   if (SubRow != 4 && SubRow != 8 && SubRow != 16) begin : g_bad_sub_row
     $error("subrow_wfetch: SubRow = %0d must be 4, 8 or 16", SubRow);
@@ -87,35 +88,39 @@ module subrow_wfetch #(
   assign cmd_ready_o = state_q == StIdle;
 
   // ---- requests: add words to the next request while the ring has room for them ----
-  logic [23:0] w_asked_q, p_asked_q, w_used, p_used;
-  logic open_q, w_we_q, p_we_q;   // words are awaited; a word is being written
+  localparam int unsigned AskedBits = $clog2(WeightWords) + 1;  // of counters that are at most a ring apart
+  localparam int unsigned GroupBits = $clog2(ParamGroups) + 1;
+  logic [23:0] w_wptr_q, p_wptr_q;
+  logic [AskedBits-1:0] w_asked_q, w_used;
+  logic [GroupBits-1:0] p_asked_q, p_used;
+  logic w_we_q, p_we_q;           // a word is being written
   logic full_q;                   // the pass ended
   logic params_q, can_add, add, send, room, chunk_end, pass_end, last_end, out_free;
-  logic [15:0] words_q, beats_q;
+  logic [15:0] words_q;           // this and the next three count from 1
   logic [11:0] kg_q;
   logic [9:0] by_q, bx_q;
-  logic [15:0] chunk_last_q;      // last values of words_q and the next three; they stand from StAsk on
-  logic [11:0] kg_last_q;
-  logic [9:0] by_last_q, bx_last_q;
+  logic [7:0] whole;              // whole beats in a word; stands from StAsk on
+  logic [LeftBits-1:0] rest;      // units beyond them
+  logic [LeftBits-1:0] left_q;    // units that the last beat has for the next word
   logic [39:0] base, addr_q, start_q;
   logic done_q;                   // everything of this layer is in a request
   logic req_valid_q;
   logic [39:0] req_addr_q;
-  logic [15:0] req_beats_q, add_beats, sum_beats;
+  logic [7:0] beats_q, req_beats_q, add_beats, sum_beats;
 
-  assign w_used = w_asked_q - w_free_i;
-  assign p_used = p_asked_q - p_free_i;
-  assign room = params_q ? p_used < 24'(ParamGroups) : w_used < 24'(WeightWords);
-  assign add_beats = params_q ? 16'(GroupBeats) : cmd_q.implicit_index ? 16'(ImplicitBeats) : 16'(FullBeats);
+  assign w_used = w_asked_q - w_free_i[AskedBits-1:0];
+  assign p_used = p_asked_q - p_free_i[GroupBits-1:0];
+  assign room = params_q ? !p_used[GroupBits-1] : !w_used[AskedBits-1];  // never more than the whole ring
+  assign add_beats = params_q ? 8'(GroupBeats) : whole + 8'(left_q < rest);
   assign out_free = !req_valid_q || req_ready_i;
-  assign chunk_end = !params_q && words_q == chunk_last_q;
-  assign pass_end = chunk_end && kg_q == kg_last_q;
-  assign last_end = pass_end && (cmd_q.resident || (by_q == by_last_q && bx_q == bx_last_q));
+  assign chunk_end = !params_q && words_q == cmd_q.chunk_words;
+  assign pass_end = chunk_end && kg_q == cmd_q.kgs;
+  assign last_end = pass_end && (cmd_q.resident || (by_q == cmd_q.blocks_y && bx_q == cmd_q.blocks_x));
   // A request leaves when it is long enough, at the end of a pass, or when no more room is there.
   assign can_add = state_q == StAsk && !done_q && !full_q && room;
-  assign add = can_add && (beats_q < 16'(Enough) || out_free);
-  assign send = state_q == StAsk && beats_q != 16'd0 && out_free && (beats_q >= 16'(Enough) || !can_add);
-  assign sum_beats = (send ? 16'd0 : beats_q) + add_beats;
+  assign add = can_add && (beats_q < 8'(Enough) || out_free);
+  assign send = state_q == StAsk && beats_q != 8'd0 && out_free && (beats_q >= 8'(Enough) || !can_add);
+  assign sum_beats = (send ? 8'd0 : beats_q) + add_beats;
   assign base = prog_base_i + {8'd0, cmd_q.weight_offset};
 
   always_ff @(posedge clk_i) begin
@@ -129,25 +134,22 @@ module subrow_wfetch #(
         StIdle:  if (cmd_valid_i) state_q <= StLoad;
         StLoad:  state_q <= StAsk;
         StAsk:   if (done_q && send) state_q <= StDrain;
-        default: if (!open_q && !req_valid_q && !w_we_q && !p_we_q) state_q <= StIdle;
+        default: if (w_wptr_q[AskedBits-1:0] == w_asked_q) state_q <= StIdle;  // a layer's last item is a word
       endcase
       if (send) req_valid_q <= 1'b1;
       else if (req_ready_i) req_valid_q <= 1'b0;
-      if (add && params_q) p_asked_q <= p_asked_q + 24'd1;
-      if (add && !params_q) w_asked_q <= w_asked_q + 24'd1;
+      if (add && params_q) p_asked_q <= p_asked_q + 1'b1;
+      if (add && !params_q) w_asked_q <= w_asked_q + 1'b1;
     end
     if (cmd_valid_i && cmd_ready_o) cmd_q <= cmd;
-    chunk_last_q <= cmd_q.chunk_words - 16'd1;
-    kg_last_q <= cmd_q.kgs - 12'd1;
-    by_last_q <= cmd_q.blocks_y - 10'd1;
-    bx_last_q <= cmd_q.blocks_x - 10'd1;
     if (state_q == StLoad) begin
       params_q <= 1'b1;
-      words_q <= '0;
-      kg_q <= '0;
-      by_q <= '0;
-      bx_q <= '0;
+      words_q <= 16'd1;
+      kg_q <= 12'd1;
+      by_q <= 10'd1;
+      bx_q <= 10'd1;
       beats_q <= '0;
+      left_q <= '0;
       full_q <= 1'b0;
       done_q <= 1'b0;
       addr_q <= base;
@@ -156,13 +158,16 @@ module subrow_wfetch #(
     if (add) begin
       beats_q <= sum_beats;
       params_q <= params_q ? 1'b0 : chunk_end;
-      if (!params_q) words_q <= chunk_end ? 16'd0 : words_q + 16'd1;
-      if (chunk_end) kg_q <= pass_end ? 12'd0 : kg_q + 12'd1;
+      if (!params_q) begin
+        words_q <= chunk_end ? 16'd1 : words_q + 16'd1;
+        left_q <= chunk_end ? '0 : left_q - rest;  // modulo BeatUnits
+      end
+      if (chunk_end) kg_q <= pass_end ? 12'd1 : kg_q + 12'd1;
       if (pass_end) begin
         full_q <= 1'b1;
         done_q <= last_end;
-        bx_q   <= (bx_q == bx_last_q) ? 10'd0 : bx_q + 10'd1;
-        if (bx_q == bx_last_q) by_q <= by_q + 10'd1;
+        bx_q   <= (bx_q == cmd_q.blocks_x) ? 10'd1 : bx_q + 10'd1;
+        if (bx_q == cmd_q.blocks_x) by_q <= by_q + 10'd1;
       end
     end
     if (send) begin
@@ -170,7 +175,7 @@ module subrow_wfetch #(
         beats_q <= '0;
         full_q  <= 1'b0;
       end
-      addr_q <= full_q ? start_q : addr_q + {{24 - WordLsb{1'b0}}, beats_q, {WordLsb{1'b0}}};
+      addr_q <= {{32 - WordLsb{1'b0}}, full_q ? 8'd0 : beats_q, {WordLsb{1'b0}}} + (full_q ? start_q : addr_q);
       req_addr_q <= addr_q;
       req_beats_q <= beats_q;
     end
@@ -178,33 +183,26 @@ module subrow_wfetch #(
 
   assign req_valid_o = req_valid_q;
   assign req_addr_o  = req_addr_q;
-  assign req_beats_o = req_beats_q;
+  assign req_beats_o = 16'(req_beats_q);
 
   // ---- words ----
-  logic rparams_q, take, part_end, item_end, rchunk_end, rpass_end, rlast_end;
-  logic [15:0] beat_q, rwords_q, item_last;
-  logic [11:0] rkg_q;
-  logic [9:0] rby_q, rbx_q;
+  logic rparams_q, take, part_end, item_end, rchunk_end;
+  logic [7:0] beat_q, item_last;
+  logic [15:0] rwords_q;
   logic [15:0] part_q;
-  logic [Slots-1:0][BeatBits-1:0] word_q;
+  logic [LeftBits-1:0] rleft_q;
   logic p_end_q;
   logic [$clog2(ParamWords)-1:0] p_addr_q, p_waddr_q;
-  logic [23:0] w_wptr_q, p_wptr_q;
-  logic implicit_q;
 
-  assign rd_ready_o = open_q;
-  assign take = rd_valid_i && open_q;
-  assign item_last = 16'(rparams_q ? PartBeats - 1 : cmd_q.implicit_index ? ImplicitBeats - 1 : FullBeats - 1);
+  assign rd_ready_o = state_q == StAsk || state_q == StDrain;
+  assign take = rd_valid_i && rd_ready_o;
+  assign item_last = rparams_q ? 8'(PartBeats - 1) : (rleft_q < rest) ? whole : whole - 8'd1;
   assign item_end = take && beat_q == item_last;
   assign part_end = rparams_q && part_q == 16'(Parts - 1);
-  assign rchunk_end = item_end && !rparams_q && rwords_q == chunk_last_q;
-  assign rpass_end = rchunk_end && rkg_q == kg_last_q;
-  assign rlast_end = rpass_end &&
-      (cmd_q.resident || (rby_q == by_last_q && rbx_q == bx_last_q));
+  assign rchunk_end = item_end && !rparams_q && rwords_q == cmd_q.chunk_words;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      open_q <= 1'b0;
       w_we_q <= 1'b0;
       p_we_q <= 1'b0;
       p_end_q <= 1'b0;
@@ -212,8 +210,6 @@ module subrow_wfetch #(
       w_wptr_q <= '0;
       p_wptr_q <= '0;
     end else begin
-      if (state_q == StLoad) open_q <= 1'b1;
-      else if (rlast_end) open_q <= 1'b0;
       w_we_q <= item_end && !rparams_q;
       p_we_q <= item_end && rparams_q;
       p_end_q <= item_end && part_end;
@@ -224,47 +220,51 @@ module subrow_wfetch #(
     p_waddr_q <= p_addr_q;
     if (state_q == StLoad) begin
       rparams_q <= 1'b1;
-      implicit_q <= cmd_q.implicit_index;
       beat_q <= '0;
       part_q <= '0;
-      rwords_q <= '0;
-      rkg_q <= '0;
-      rby_q <= '0;
-      rbx_q <= '0;
+      rleft_q <= '0;
+      rwords_q <= 16'd1;
     end
     if (take) begin
-      for (int unsigned s = 0; s < Slots; s++) begin
-        if (beat_q == 16'(s)) word_q[s] <= rd_data_i;
-      end
-      beat_q <= item_end ? 16'd0 : beat_q + 16'd1;
+      beat_q <= item_end ? 8'd0 : beat_q + 8'd1;
       if (item_end && rparams_q) begin
         part_q <= part_end ? 16'd0 : part_q + 16'd1;
         if (part_end) rparams_q <= 1'b0;
       end
-      if (item_end && !rparams_q) rwords_q <= rchunk_end ? 16'd0 : rwords_q + 16'd1;
-      if (rchunk_end) begin
-        rparams_q <= 1'b1;
-        rkg_q <= rpass_end ? 12'd0 : rkg_q + 12'd1;
+      if (item_end && !rparams_q) begin
+        rwords_q <= rchunk_end ? 16'd1 : rwords_q + 16'd1;
+        rleft_q  <= rchunk_end ? '0 : rleft_q - rest;
       end
-      if (rpass_end) begin
-        rbx_q <= (rbx_q == bx_last_q) ? 10'd0 : rbx_q + 10'd1;
-        if (rbx_q == bx_last_q) rby_q <= rby_q + 10'd1;
-      end
+      if (rchunk_end) rparams_q <= 1'b1;
     end
   end
 
-  logic [Slots*BeatBits-1:0] bits;
-  assign bits = word_q;
+  logic [RegBits-1:0] word;
+  subrow_wfetch_data #(
+      .Channels(Channels), .SubRow(SubRow), .UBits(UBits), .NarrowU(NarrowU), .WeightBytes(WeightBytes)
+  ) u_data (
+      .clk_i,
+      .kind_i({cmd_q.narrow_u, cmd_q.implicit_index}),
+      .whole_o(whole),
+      .rest_o(rest),
+      .take_i(take),
+      .params_i(rparams_q),
+      .beat_i(beat_q),
+      .left_i(rleft_q),
+      .data_i(rd_data_i),
+      .word_o(word)
+  );
+
   assign w_we_o = w_we_q;
   assign w_waddr_o = w_wptr_q[$clog2(WeightWords)-1:0];
-  assign w_wdata_o = {bits[WordBits-1:ValueBits] & {WordBits - ValueBits{!implicit_q}}, bits[ValueBits-1:0]};
+  assign w_wdata_o = word[WordBits-1:0];
   assign p_we_o = p_we_q;
   assign p_waddr_o = p_waddr_q;
-  assign p_wdata_o = bits[64*SubRow-1:0];
+  assign p_wdata_o = word[64*SubRow-1:0];
   assign w_wptr_o = w_wptr_q;
   assign p_wptr_o = p_wptr_q;
 
   logic unused_bits;
-  assign unused_bits = ^{cmd_q, bits};
+  assign unused_bits = ^{cmd_q, word, w_free_i, p_free_i};
 
 endmodule

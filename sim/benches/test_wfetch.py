@@ -23,7 +23,7 @@ class Rings:
 
     def __init__(self, sim: Sim, golden: Golden, stalls: Stalls, rand: random.Random) -> None:
         self.sim, self.golden, self.hw, self.rand = sim, golden, golden.hw, rand
-        self.want_w: list[int] = []
+        self.want_w: list[tuple[int, int]] = []  # word, mask: indices mean nothing where they are implicit
         self.want_p: list[int] = []
         self.chunks: list[tuple[int, int]] = []  # pointers after each release that is still to come
         self.release = stalls.side("free", 0.005)
@@ -31,11 +31,12 @@ class Rings:
 
     def expect(self, instr: Instruction, image: NDArray[np.uint8]) -> int:
         """Appends the layer's words and groups, and when they are released. Gives the beats."""
+        mask = (1 << self.hw.weight_word_bits(bool(instr.implicit_index))) - 1
         chunks = [self.golden.wfetch(instr, image, kg) for kg in range(instr.kgs)]
         passes = 1 if instr.resident else instr.blocks_y * instr.blocks_x
         for _ in range(passes):
             for words, params in chunks:
-                self.want_w += words
+                self.want_w += [(word, mask) for word in words]
                 self.want_p += params
                 if not instr.resident:
                     self.chunks.append((len(self.want_w), len(self.want_p) // self.hw.channel_blocks))
@@ -56,8 +57,9 @@ class Rings:
             n = self.w
             assert n - self.w_free < hw.weight_words, "ring overrun"
             assert get("w_waddr_o") == n % hw.weight_words, "address"
-            got = get("w_wdata_o")
-            assert got == self.want_w[n], f"weight word {n} differs from HLS: {got:x}, want {self.want_w[n]:x}"
+            want, mask = self.want_w[n]
+            got = get("w_wdata_o") & mask
+            assert got == want, f"weight word {n} differs from HLS: {got:x}, want {want:x}"
             self.w += 1
         if get("p_we_o"):
             n = self.p
@@ -76,7 +78,8 @@ def weight_layer(golden: Golden, rand: random.Random) -> Instruction:
         words = min(room, rand.choice((1, 3, 17, hw.weight_words // 3, hw.weight_words, hw.weight_words)))
         # one window position per channel block, so that red_words * sub_s = 4 * words
         instr = layer(hw, 2, 8, words * hw.sub_row, kgs * hw.channels, tile_kind=D, block=(1, rand.randint(1, 2)),
-                      implicit_index=rand.randint(0, 1), resident=resident, sub_s=4)
+                      implicit_index=rand.randint(0, 1), narrow_u=rand.randint(0, int(hw.narrow_u)), resident=resident,
+                      sub_s=4)
         if not golden.refusal(instr):
             return instr
 

@@ -35,7 +35,7 @@ def arena_bytes(instr: Instruction) -> int:
 
 
 def chunk_bytes(hw: HwConfig, instr: Instruction) -> int:
-    return hw.chunk_bytes(instr.chunk_words, bool(instr.implicit_index))
+    return hw.chunk_bytes(instr.chunk_words, bool(instr.implicit_index), bool(instr.narrow_u))
 
 
 @dataclass(frozen=True)

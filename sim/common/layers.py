@@ -212,7 +212,8 @@ def random_layer(hw: HwConfig, rand: random.Random, refusal: Callable[[Instructi
             continue
         chosen: dict[str, Any] = dict(
             pass_kgs=rand.randint(1, 3), pool=pool, residual=rand.randint(0, 1), resident=rand.randint(0, 1),
-            implicit_index=implicit, layer_id=rand.randrange(1 << 15), ev=[rand.randint(0, 7) for _ in range(36)],
+            implicit_index=implicit, narrow_u=rand.randint(0, int(hw.narrow_u)), layer_id=rand.randrange(1 << 15),
+            ev=[rand.randint(0, 7) for _ in range(36)],
             em=[rand.randint(0, 4) for _ in range(36)], max_window=int(kind == D and rand.random() < 0.4),
             upsample=int(not pool and rand.random() < 0.2), whole_v=int(rand.random() < 0.3),
             whole_a=int(rand.random() < 0.3),

@@ -20,7 +20,8 @@ BENCHES = REPO_ROOT / "sim" / "benches"
 PACKAGE = GEN / "subrow_pkg.sv"
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "mac1": (), "mac2": (), "block_iter": (), "wfetch": (), "axi_read": (), "axi_write": ("fifo",), "arb2": ("fifo",),
+    "mac1": (), "mac2": (), "block_iter": (), "wfetch": ("wfetch_data",), "axi_read": (),
+    "axi_write": ("fifo",), "arb2": ("fifo",),
     "ctrl": ("fifo",), "afetch": ("block_iter", "fifo"), "rfetch": ("block_iter", "fifo"),
     "itrans": ("block_iter", "bt", "itrans_data"),
     "array": ("lane", "mac1", "mac2"), "otrans": ("block_iter", "otrans_data"), "post": ("block_iter",),
@@ -43,16 +44,25 @@ CONFIGS: dict[str, HwConfig] = {
     # rings and buffers so small that every layer fills them
     "small8": _config("small8", act_words=512, v_words=512, weight_words=64, param_groups=4, out_words=256),
     # one product per DSP, wide numbers, tiles that are no power of two, a weight port wider than the activation port
+    # and words of 7 units on beats of 4, without narrow weights
     "small4": _config("small4", sub_row=4, channels=8, tiles=6, u_bits=12, v_bits=10, acc_bits=32, y_bits=48,
+                      narrow_u=False,
                       act_words=512, v_words=512, weight_words=64, param_groups=4, out_words=512, weight_bytes=32,
                       burst_beats=4),
     # four channel blocks
     "blocks4": _config("blocks4", sub_row=4, channels=16, act_words=512, v_words=512, weight_words=64, param_groups=4,
                        out_words=1024, y_bits=48),
+    # words that leave 0 to 3 of the 4 units of a beat, weights whose bits are no multiple of 4
+    "gear": _config("gear", sub_row=4, channels=16, u_bits=9, act_words=512, v_words=512, weight_words=64,
+                    param_groups=4, out_words=512, weight_bytes=32),
+    # the weight words of pynq-z2: 11 units on beats of 2
+    "pair": _config("pair", channels=16, act_words=512, v_words=512, weight_words=64, param_groups=4, out_words=512,
+                    weight_bytes=16),
     # the whole engine, quick to build
     "micro": _config("micro", sub_row=4, act_words=512, v_words=512, weight_words=256, param_groups=8, out_words=512),
     # the widest words, the narrowest numbers
     "broad": _config("broad", sub_row=16, channels=32, tiles=4, u_bits=4, v_bits=8, acc_bits=16, y_bits=24,
+                     narrow_u=False,
                      act_words=512, v_words=512, weight_words=128, param_groups=8, out_words=1024, weight_bytes=64),
     **{name: load(name) for name in ("tiny", "pynq-z2", "wide")},
 }

@@ -9,6 +9,7 @@ module subrow_zynq7_ids #(
     parameter int unsigned VBits = 8,
     parameter int unsigned AccBits = 26,
     parameter int unsigned YBits = 36,
+    parameter int unsigned NarrowU = 1,
     parameter int unsigned ActWords = 1024,
     parameter int unsigned VWords = 1024,
     parameter int unsigned WeightWords = 1024,
@@ -111,8 +112,9 @@ module subrow_zynq7_ids #(
 
   subrow_zynq7 #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
-      .YBits(YBits), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords), .ParamGroups(ParamGroups),
-      .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats), .ConfigHash(ConfigHash)
+      .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
+      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .ConfigHash(ConfigHash)
   ) u_zynq7 (
       .clk_i, .rst_ni, .irq_o, .gp_awvalid_i(s_axil_awvalid), .gp_awready_o(s_axil_awready),
       .gp_awid_i(s_axil_awid), .gp_awaddr_i(s_axil_awaddr), .gp_awlen_i(s_axil_awlen[3:0]),

@@ -11,6 +11,7 @@ from subrow import passes
 from subrow.compress.quantise import quantise
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.srbs import Density, check_prunable, parse_density, prune
+from subrow.compress.weight_bits import Bits, with_bits
 from subrow.emit.lower import lower
 from subrow.frontend.load import Model
 from subrow.frontend.torch_export import capture
@@ -41,11 +42,13 @@ def compile(  # noqa: A001
     calibration: Tensor | NDArray[Any] | None = None,
     linear: bool = False,
     progress: Progress | None = None,
+    bits: Bits | None = None,
 ) -> Program:
     """A network as a Program for one HwConfig.
 
     example: a batch N x C x H x W that fixes the input's shape. density: s of every L weights stay, L being the
-    HwConfig's, in the layers that `srbs.prunable` names (linear ones only with `linear`); None is dense. calibration:
+    HwConfig's, in the layers that `srbs.prunable` names (linear ones only with `linear`); None is dense. bits: of the
+    weights, as in compress/weight_bits.py; layers of 4 bits are read as such by engines with narrow_u. calibration:
     images like those that the network will see; batch-norm statistics of a pruned network and all scales come from
     them (default: the example). A Graph goes on from its stage: one that is already pruned takes no density; a
     quantised one is only lowered, and its example may be None.
@@ -54,7 +57,7 @@ def compile(  # noqa: A001
     UnsupportedError, QuantisationError and CapacityError when the engine cannot run the network.
     """
     config = load(hw)
-    return lower(quantised(model, example, config, density, tile, calibration, linear, progress), config)
+    return lower(quantised(model, example, config, density, tile, calibration, linear, progress, bits), config)
 
 
 def quantised(
@@ -66,11 +69,12 @@ def quantised(
     calibration: Tensor | NDArray[Any] | None = None,
     linear: bool = False,
     progress: Progress | None = None,
+    bits: Bits | None = None,
 ) -> Graph:
     """The Graph that `compile` turns into a Program: fused, with integer parameters."""
     config = load(hw)
     images = example if calibration is None else calibration
-    graph = compressed(model, example, config, density, tile, calibration, linear, progress)
+    graph = compressed(model, example, config, density, tile, calibration, linear, progress, bits)
     if graph.stage == "quantised":
         return graph
     graph = passes.run(graph, passes.AFTER_COMPRESSION)
@@ -88,6 +92,7 @@ def compressed(
     calibration: Tensor | NDArray[Any] | None = None,
     linear: bool = False,
     progress: Progress | None = None,
+    bits: Bits | None = None,
 ) -> Graph:
     """The float Graph with tiles chosen; with a density also pruned, its batch-norm statistics estimated again."""
     config = load(hw)
@@ -98,13 +103,15 @@ def compressed(
     report("capture", 0.0)
     graph = model if isinstance(model, Graph) else _captured(model, example)
     if graph.stage != "captured":
+        if graph.stage == "quantised" and bits is not None:
+            raise ConfigError(f"Graph {graph.name} is already quantised: give no bits, or start from the model")
         if pair is not None or tile != "auto" or linear:
             raise ConfigError(
                 f"Graph {graph.name} is already {graph.stage}: give neither density, tile nor linear, or start from "
                 "the model"
             )
-        return graph
-    graph = with_tiles(lowered(graph, config), tile, config, pair, linear)
+        return with_bits(graph, bits, config)
+    graph = with_tiles(with_bits(lowered(graph, config), bits, config), tile, config, pair, linear)
     if pair is not None:
         check_prunable(graph, pair, linear)
         report("prune", 0.05)

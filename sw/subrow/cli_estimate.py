@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from subrow.cli_options import Density, Json, Linear, ShapeOption, Tile, TileOption, check_output
+from subrow.cli_options import Bits, Density, Json, Linear, ShapeOption, Tile, TileOption, check_output
 from subrow.console import output, print_json, say, share_bar, table
 from subrow.source import hardware, load_program, parse_shape, refuse
 
@@ -22,7 +22,6 @@ What = Annotated[str, typer.Argument(
     "or a .pt2 file of torch.export"
 )]
 Partial = Annotated[bool, typer.Option("--partial", help="leave out layers that fit no buffer, and name them")]
-Bits = Annotated[str | None, typer.Option(help="W,A: bits of weights and of transformed inputs, other than HwConfig's")]
 
 
 def estimate(
@@ -67,9 +66,12 @@ def _of_network(
     partial: bool, progress: Callable[[str, float], None],
 ) -> NetworkEstimate:  # fmt: skip
     from subrow.api import density_for
-    from subrow.estimate import NETWORKS, estimate_network, named_network, with_bits
+    from subrow.compress.weight_bits import check_stored
+    from subrow.estimate import NETWORKS, estimate_network, named_network
 
-    config = with_bits(hardware(hw), bits)
+    config = hardware(hw)
+    if bits is not None:
+        check_stored(bits, config)
     kept = None if density is None else density_for(density, config)
     if density is None:
         refuse({"--linear": linear}, "without --density: nothing is pruned")
@@ -79,7 +81,7 @@ def _of_network(
         graph = named_network(model)
     else:
         graph = _stored(model, shape)
-    return estimate_network(graph, config, kept, tile.value, linear, "", progress, partial)
+    return estimate_network(graph, config, kept, tile.value, linear, "", progress, partial, bits)
 
 
 def _stored(model: str, shape: str | None) -> Graph:
@@ -96,11 +98,12 @@ def _stored(model: str, shape: str | None) -> Graph:
 def show(result: NetworkEstimate) -> None:
     """The table of layers and the totals."""
     cells = [
-        (x.name, x.tile, x.density, x.bound, f"{x.cycles:,}", f"{x.compute_cycles:,}", f"{x.memory_cycles:,}",
-         f"{x.bytes:,}") for x in result.layers
+        (x.name, x.tile, x.density, str(x.bits), x.bound, f"{x.cycles:,}", f"{x.compute_cycles:,}",
+         f"{x.memory_cycles:,}", f"{x.bytes:,}") for x in result.layers
     ]  # fmt: skip
     title = f"{result.network} on {result.hw.name} (estimated)"
-    output().print(table(title, ("layer", "tile", "kept", "bound"), ("cycles", "compute", "memory", "bytes"), cells))
+    left, right = ("layer", "tile", "kept", "bits", "bound"), ("cycles", "compute", "memory", "bytes")
+    output().print(table(title, left, right, cells))
     say(f"{result.cycles:,} cycles, {result.ms:.3f} ms at {result.hw.mhz:g} MHz, {result.fps:.1f} images per second "
         "(estimated)")  # fmt: skip
     if result.note:

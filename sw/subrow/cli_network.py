@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from subrow.cli_options import (
+    Bits,
     Calibration,
     Density,
     GraphOut,
@@ -34,12 +35,16 @@ def _start(
     out: Path, suffix: str, model: str, hw: str, how: Compression, calibration: Path | None, random: bool,
     shape: str | None,
 ) -> Source:  # fmt: skip
-    """What the options name, once it is sure that the density fits and the result can be written."""
+    """What the options name, once it is sure that density and bits fit and the result can be written."""
     check_output(out, "--out", suffix)
     if how.density is not None:
         from subrow.api import density_for
 
         density_for(how.density, hardware(hw))
+    if how.bits is not None:
+        from subrow.compress.weight_bits import check_stored
+
+        check_stored(how.bits, hardware(hw))
     return source_of(model, hw, how, calibration, random, shape)
 
 
@@ -75,21 +80,22 @@ def prune(
 
 def quantize(
     model: Model, out: GraphOut, hw: Hw = "tiny",
-    density: Density = None, tile: TileOption = Tile.auto, linear: Linear = False, calibration: Calibration = None,
-    random_calibration: RandomCalibration = False, shape: ShapeOption = None, as_json: Json = False,
+    density: Density = None, tile: TileOption = Tile.auto, linear: Linear = False, bits: Bits = None,
+    calibration: Calibration = None, random_calibration: RandomCalibration = False, shape: ShapeOption = None,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Quantise a network, pruned or not, and report the error of each layer."""
     from subrow import losses
     from subrow.api import quantised
     from subrow.ir.store import save_graph
 
-    how = Compression(density, tile.value, linear)
+    how = Compression(density, tile.value, linear, bits)
     source = _start(out, ".graph", model, hw, how, calibration, random_calibration, shape)
     if source.stage == "quantised":
         raise InputError(f"model {model}: is already quantised; compile it, or quantize the network that it came from")
     images, config = source.calibration, source.hw
     with share_bar("quantize") as progress:
-        graph = quantised(source.model, images, config, density, tile.value, images, linear, progress)
+        graph = quantised(source.model, images, config, density, tile.value, images, linear, progress, bits)
         rows = losses.quant_losses(graph, config, images)
     save_graph(graph, out, config)
     count = losses.images_used(images)
@@ -97,8 +103,8 @@ def quantize(
         print_json({"graph": str(out), "hw": config.name, "layers": [dataclasses.asdict(r) for r in rows],
                     "output_error": rows[-1].output_error, "images": count})  # fmt: skip
         return
-    cells = [(r.name, r.tile, r.density, f"{r.weight_error:.4f}", f"{r.output_error:.4f}") for r in rows]
-    output().print(table("Quantised", ("layer", "tile"), ("density", "weight error", "output error"), cells))
+    cells = [(r.name, r.tile, r.density, str(r.bits), f"{r.weight_error:.4f}", f"{r.output_error:.4f}") for r in rows]
+    output().print(table("Quantised", ("layer", "tile"), ("density", "bits", "weight error", "output error"), cells))
     say(f"errors are relative (2-norm), outputs on {_images(count)}; wrote {out}")
 
 
@@ -108,17 +114,18 @@ def _images(count: int) -> str:
 
 def compile_(
     model: Model, out: Annotated[Path, typer.Option(help="Program file to write (.subrow)")], hw: Hw = "tiny",
-    density: Density = None, tile: TileOption = Tile.auto, linear: Linear = False, calibration: Calibration = None,
-    random_calibration: RandomCalibration = False, shape: ShapeOption = None, as_json: Json = False,
+    density: Density = None, tile: TileOption = Tile.auto, linear: Linear = False, bits: Bits = None,
+    calibration: Calibration = None, random_calibration: RandomCalibration = False, shape: ShapeOption = None,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Compile a network, or a Graph that prune or quantize wrote, to a Program."""
     from subrow import api
 
-    how = Compression(density, tile.value, linear)
+    how = Compression(density, tile.value, linear, bits)
     source = _start(out, ".subrow", model, hw, how, calibration, random_calibration, shape)
     with share_bar("compile") as progress:
         images, config = source.images, source.hw
-        program = api.compile(source.model, images, config, density, tile.value, images, linear, progress)
+        program = api.compile(source.model, images, config, density, tile.value, images, linear, progress, bits)
     program.save(out)
     layers = layer_weights(program)
     if as_json:
@@ -127,8 +134,8 @@ def compile_(
             "layers": layers, "weight_bytes": int(program.weights.size), "arena_bytes": program.arena_bytes,
         })  # fmt: skip
         return
-    cells = [(i["name"], i["tile"], i["density"], f"{i['weight_bytes']:,}") for i in layers]
-    output().print(table("Compiled", ("layer", "tile"), ("density", "weight bytes"), cells))
+    cells = [(i["name"], i["tile"], i["density"], str(i["bits"]), f"{i['weight_bytes']:,}") for i in layers]
+    output().print(table("Compiled", ("layer", "tile"), ("density", "bits", "weight bytes"), cells))
     say(f"{out}: {summary(program)}")
 
 
@@ -136,7 +143,7 @@ def layer_weights(program: Program) -> list[dict[str, Any]]:
     """What each layer keeps of its weights, and their bytes with indices and parameters."""
     return [
         {"name": i.name, "kind": i.kind, "tile": i.tile, "density": f"{i.density[0]}/{i.density[1]}",
-         "weight_bytes": i.details["weight_bytes"]}
+         "bits": i.details["bits"], "weight_bytes": i.details["weight_bytes"]}
         for i in program.layers
     ]  # fmt: skip
 

@@ -38,6 +38,9 @@ ProgramHw = Annotated[str | None, typer.Option("--hw", help="HwConfig; without i
 Density = Annotated[str | None, typer.Option(help="weights kept of every sub-row, s/L, such as 2/8; without it: dense")]
 TileOption = Annotated[Tile, typer.Option(help="Winograd tile of 3x3 layers; auto chooses for each layer")]
 Linear = Annotated[bool, typer.Option("--linear", help="prune linear layers, too")]
+Bits = Annotated[str | None, typer.Option(
+    help="bits of weights: 8, 4 (all layers but the first), or by layer, such as conv2=4,fc=8; without it: HwConfig's"
+)]
 Calibration = Annotated[Path | None, typer.Option(help=".npy with N x C x H x W images like those it will see")]
 RandomCalibration = Annotated[bool, typer.Option(
     "--random-calibration", help="calibrate on random images: for trials of speed only, accuracy will be poor"

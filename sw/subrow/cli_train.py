@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subrow.cli_options import Hw, Json, Linear, ProgramHw, Tile, TileOption, check_folder, check_output
+from subrow.cli_options import Bits, Hw, Json, Linear, ProgramHw, Tile, TileOption, check_folder, check_output
 from subrow.console import output, print_json, say, share_bar, table
 from subrow.source import hardware, load_program, refuse
 from subrow.spec.errors import InputError
@@ -111,7 +111,7 @@ def search(
     budget_accuracy: Annotated[float | None, typer.Option(
         help="percent of held-out images that must be right once pruned, before retraining"
     )] = None,
-    tile: TileOption = Tile.f2, linear: Linear = False,
+    tile: TileOption = Tile.f2, linear: Linear = False, bits: Bits = None,
     importance: Annotated[Importance, typer.Option(
         help="sweep measures every layer at every density; taylor estimates it from gradients, much faster"
     )] = Importance.sweep,
@@ -126,6 +126,7 @@ def search(
 
     Without a budget each layer's curve decides by its knee.
     """
+    from subrow.compress.weight_bits import check_stored
     from subrow.explore import search as explore
     from subrow.explore.sensitivity import measure
     from subrow.ir.store import save_graph
@@ -135,12 +136,14 @@ def search(
     if out is not None:
         check_output(out, "--out", ".graph")
     config, dataset = hardware(hw), _dataset(data)
+    if bits is not None:
+        check_stored(bits, config)
     sample = dataset.train.images[:images]
-    pruner = explore.Pruner(captured(model, sample), config, tile.value, linear, sample)
+    pruner = explore.Pruner(captured(model, sample), config, tile.value, linear, sample, bits)
     explore.check_labels(pruner, dataset.holdout)
     with share_bar("search") as progress:
         found = measure(
-            pruner.graph, sample, config, tile.value, linear, progress=progress, importance=importance.value
+            pruner.graph, sample, config, tile.value, linear, progress=progress, importance=importance.value, bits=bits
         )
         if budget_ms is not None:
             budget = int(budget_ms * config.mhz * 1e3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from subrow.compress.srbs import Density
+from subrow.compress.weight_bits import Bits
 from subrow.frontend.load import input_shape, load_model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.passes.choose_tile import TileName
 from subrow.planning import plan_network
 from subrow.spec.energy import Energy, energy_json, network_energy
-from subrow.spec.errors import ConfigError, InputError
+from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
 from subrow.spec.metadata import TILES
@@ -46,13 +46,15 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class LayerEstimate:
-    """One layer, one image. compute_cycles: array or transforms, memory_cycles: ports or bandwidth, each if nothing
-    else took time; bytes moved through memory; bound: the resource that is busiest (spec/roofline.py).
+    """One layer, one image. bits: of its weights in memory. compute_cycles: array or transforms, memory_cycles: ports
+    or bandwidth, each if nothing else took time; bytes moved through memory; bound: the resource that is busiest
+    (spec/roofline.py).
     """
 
     name: str
     tile: str
     density: str
+    bits: int
     cycles: int
     compute_cycles: int
     memory_cycles: int
@@ -97,7 +99,8 @@ def _layer(name: str, ins: Instruction, cycles: int, hw: HwConfig) -> LayerEstim
     dense = bool(ins.implicit_index)
     return LayerEstimate(
         name=name, tile=TILES[ins.tile], density="dense" if dense else f"{ins.sub_s}/{hw.sub_row}",
-        cycles=cycles, compute_cycles=round(max(figures.compute, figures.transform)),
+        bits=hw.stored_bits(bool(ins.narrow_u)), cycles=cycles,
+        compute_cycles=round(max(figures.compute, figures.transform)),
         memory_cycles=round(figures.memory_cycles), bytes=moved.total, bound=figures.bound, figures=figures,
         weight_bytes=moved.weights,
     )  # fmt: skip
@@ -111,18 +114,18 @@ def estimate_program(program: Program, hw: HwConfig) -> NetworkEstimate:
 
 def estimate_network(
     graph: Graph, hw: HwConfig, density: Density | None, tile: TileName, linear: bool, note: str = "",
-    progress: Callable[[str, float], None] | None = None, partial: bool = False,
+    progress: Callable[[str, float], None] | None = None, partial: bool = False, bits: Bits | None = None,
 ) -> NetworkEstimate:  # fmt: skip
     """The estimate of a captured Graph; partial: layers that fit no buffer are left out, and named in the note.
 
-    Weights keep the values that they have: only shapes, tiles and densities count. Raises UnsupportedError for what
-    the engine lacks, CapacityError for a layer that fits no buffer.
+    Weights keep the values that they have: only shapes, tiles, densities and bits count. Raises UnsupportedError for
+    what the engine lacks, ConfigError for bits of no layer, CapacityError for a layer that fits no buffer.
     """
     say = progress or (lambda text, share: None)
     if graph.stage != "captured":
         raise InputError(f"Graph {graph.name} is already {graph.stage}: compile it, then estimate the Program")
     say("tiles and blocks", 0.3)
-    planned, out = plan_network(graph, tile, hw, density, linear, partial)
+    planned, out = plan_network(graph, tile, hw, density, linear, partial, bits)
     if out:
         note = "; ".join(filter(None, (note, f"left out, because they fit no buffer: {', '.join(out)}")))
     say("cycles", 0.9)
@@ -149,20 +152,9 @@ def named_network(name: str) -> Graph:
     return captured(NETWORKS[name].model, NETWORKS[name].shape)
 
 
-def with_bits(hw: HwConfig, bits: str | None) -> HwConfig:
-    """The HwConfig with W-bit weights and A-bit transformed inputs, for `W,A`. Raises ConfigError."""
-    if bits is None:
-        return hw
-    try:
-        weight, act = (int(part) for part in bits.split(","))
-    except ValueError:
-        raise ConfigError(f"--bits {bits!r}: give W,A: bits of weights and of transformed inputs, as in 4,8") from None
-    return dataclasses.replace(hw, name=f"{hw.name}-w{weight}a{act}", u_bits=weight, v_bits=act)
-
-
 def to_json(result: NetworkEstimate) -> dict[str, Any]:
     """One document; `origin` says that everything is estimated."""
-    keys = ("name", "tile", "density", "cycles", "compute_cycles", "memory_cycles", "bytes", "bound")
+    keys = ("name", "tile", "density", "bits", "cycles", "compute_cycles", "memory_cycles", "bytes", "bound")
     return {
         "network": result.network, "hw": result.hw.name, "mhz": result.hw.mhz, "ms": round(result.ms, 4),
         "cycles": result.cycles, "fps": round(result.fps, 2), "note": result.note,

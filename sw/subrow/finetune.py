@@ -17,12 +17,14 @@ import numpy as np
 
 from subrow.api import compressed, density_for, quantised
 from subrow.compress.integer_network import check_trainable
+from subrow.compress.quantise import weight_bits
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.recipe import STAGES, Recipe
 from subrow.compress.sparse_network import check_single
 from subrow.compress.srbs import check_prunable, prune
 from subrow.compress.stages import Trainer, check_fits, graph_accuracy, make_trainer, module_accuracy
 from subrow.compress.training import processes, rank, seed_weights
+from subrow.compress.weight_bits import with_bits
 from subrow.frontend.load import load_model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
@@ -114,7 +116,7 @@ def _prepared(job: Job) -> Setting:
     graph, model, taught = None, None, None if teacher is None else teacher.network()
     if start is not None and start.in_integers:
         graph = _start_graph(recipe, start, hw)
-        _check_bits(recipe, graph)
+        _check_bits(recipe, graph, hw)
     else:
         seed_weights(recipe.seed)
         model = load_model(str(network), arguments) if start is None else start.network()
@@ -158,18 +160,17 @@ def _check_plan(recipe: Recipe, model: Any, images: Any, hw: HwConfig) -> None:
         check_prunable(lowered(graph, hw), density, pruning.linear)
     plan_network(graph, pruning.tile, hw, density, pruning.linear)
     tiled = with_tiles(lowered(graph, hw), pruning.tile, hw, density, pruning.linear)
-    _check_bits(recipe, tiled)
+    _check_bits(recipe, tiled, hw)
     if "integer" in recipe.stages:
         check_trainable(run_passes(tiled, AFTER_COMPRESSION))
 
 
-def _check_bits(recipe: Recipe, graph: Graph) -> None:
-    layers = [n.name for n in graph if n.op == "conv"]
-    unknown = sorted(recipe.weight_bits.keys() - set(layers))
-    if unknown:
-        raise ConfigError(
-            f"recipe {recipe.name}: weight_bits of {unknown[0]}: no such layer; the network has {', '.join(layers)}"
-        )
+def _check_bits(recipe: Recipe, graph: Graph, hw: HwConfig) -> None:
+    """Raises ConfigError for weight_bits of a layer that there is not."""
+    try:
+        with_bits(graph, recipe.weight_bits, hw)
+    except ConfigError as error:
+        raise ConfigError(f"recipe {recipe.name}, weight_bits: {error}") from error
 
 
 def _digest_of(data: Dataset) -> str:
@@ -207,10 +208,10 @@ def _integers(job: Job, ready: Setting, trainer: Trainer, logs: Logs) -> Graph |
     recipe, pruning, hw, graph = job.recipe, job.recipe.prune, ready.hw, ready.graph
     if pruning is not None:
         images = job.data.train.images[: pruning.calibration]
-        graph = quantised(_pruned(recipe, ready, trainer, images, logs), images, hw)
+        graph = quantised(_pruned(recipe, ready, trainer, images, logs), images, hw, bits=recipe.weight_bits)
     if graph is not None and "integer" in recipe.stages:
-        bits = _bits(recipe, ready)
-        graph, logs["integer"] = trainer.train_integers(graph, hw, recipe.stages["integer"], bits)
+        graph = with_bits(graph, _bits(recipe, ready), hw)
+        graph, logs["integer"] = trainer.train_integers(graph, hw, recipe.stages["integer"])
     return graph
 
 
@@ -248,7 +249,7 @@ def _store_float(job: Job, model: Any) -> dict[str, Any]:
 
 def _measured(job: Job, ready: Setting, graph: Graph) -> dict[str, Any]:
     """Accuracy, density and bits of a quantised Graph; the float accuracy is that of the network before pruning."""
-    layers, chosen = [n for n in graph if n.op == "conv"], _bits(job.recipe, ready)
+    layers = [n for n in graph if n.op == "conv"]
     before = ready.start_card.get("float_accuracy")
     if ready.model is not None:
         before = round(module_accuracy(ready.model, job.data.test, "cpu"), 2)
@@ -256,7 +257,7 @@ def _measured(job: Job, ready: Setting, graph: Graph) -> dict[str, Any]:
         "float_accuracy": before,
         "accuracy": round(graph_accuracy(graph, ready.hw, job.data.test, "cpu"), 2),
         "density": {n.name: n.attrs.get("density", (1, 1))[0] / n.attrs.get("density", (1, 1))[1] for n in layers},
-        "bits": {n.name: chosen.get(n.name, ready.hw.u_bits) for n in layers},
+        "bits": {n.name: weight_bits(n, ready.hw) for n in layers},
         "tile": {n.name: n.attrs["tile"] for n in layers},
     }
 

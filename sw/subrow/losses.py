@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subrow.compress.execute import execute
+from subrow.compress.quantise import weight_bits
 from subrow.emit.lower import lower
 from subrow.ir.graph import Graph, Node
 from subrow.ir.weights import Quant, mask_of, real_u
@@ -37,11 +38,12 @@ class PruneLoss:
 
 @dataclass(frozen=True)
 class QuantLoss:
-    """One layer: relative error (2-norm) of its weights, and of its output against the float network's."""
+    """One layer: bits of its weights, their relative error (2-norm), and its output's against the float network."""
 
     name: str
     tile: str
     density: str
+    bits: int
     weight_error: float
     output_error: float
 
@@ -96,7 +98,7 @@ def quant_losses(graph: Graph, hw: HwConfig, images: NDArray[Any]) -> list[Quant
         whole = [np.concatenate([t[i][: program.layers[i].out_channels] for i in own]) for t in tensors]
         got = (np.stack(whole) * quant.out_scale).reshape(wanted[node.name].shape)
         rows.append(
-            QuantLoss(node.name, node.attrs.get("tile", "direct"), density_text(node, hw),
+            QuantLoss(node.name, node.attrs.get("tile", "direct"), density_text(node, hw), weight_bits(node, hw),
                       _weight_error(node, quant, hw), relative(got, wanted[node.name]))
         )
     return rows

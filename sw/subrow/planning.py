@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from subrow import passes
 from subrow.compress.srbs import Density, prunable
+from subrow.compress.weight_bits import Bits, with_bits
 from subrow.emit.legal import check
 from subrow.emit.plan import Planned, choose_tiles, misfits, plan
 from subrow.emit.stem import rearranged
@@ -49,7 +50,8 @@ def with_tiles(graph: Graph, tile: TileName, hw: HwConfig, density: Density | No
 
 
 def plan_network(
-    graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool, partial: bool = False
+    graph: Graph, tile: TileName, hw: HwConfig, density: Density | None, linear: bool, partial: bool = False,
+    bits: Bits | None = None,
 ) -> tuple[list[Planned], dict[str, str]]:
     """(the instructions of a captured Graph as `compile` would choose them, without the numbers of its weights; layers
     left out and why).
@@ -57,7 +59,7 @@ def plan_network(
     Raises UnsupportedError for what the engine has no instruction for, and, at once, CapacityError for a layer that
     fits no buffer, unless `partial` leaves those out.
     """
-    graph = lowered(graph, hw)
+    graph = with_bits(lowered(graph, hw), bits, hw)
     densities = densities_of(graph, density, linear)
     fused = passes.run(choose_tile(graph, tile), passes.AFTER_COMPRESSION)
     check(fused, hw.sub_row)

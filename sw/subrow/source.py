@@ -34,6 +34,7 @@ class Compression:
     density: str | None
     tile: str
     linear: bool
+    bits: str | None = None
 
     def given(self) -> dict[str, object]:
         """The options by name; None or False where nothing was chosen."""
@@ -128,7 +129,7 @@ def _refuse_for_graph(
                "to the step that starts from the network")  # fmt: skip
     if stage == "quantised":
         behind = {"--calibration": calibration, "--random-calibration": random, "--shape": shape}
-        refuse(behind, f"on {model}, which is already quantised")
+        refuse({**behind, "--bits": how.bits}, f"on {model}, which is already quantised")
 
 
 def _calibration_images(path: Path) -> np.ndarray:

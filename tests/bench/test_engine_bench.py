@@ -13,10 +13,13 @@ from subrow.bench import engine_run
 from subrow.bench.engine import (
     BASELINES,
     BOARDS,
+    NARROW,
     ORDER,
     Case,
     Run,
     cases,
+    images_for,
+    program_of,
     read_run,
     run_case,
     sources_key,
@@ -42,9 +45,12 @@ def made(case: Case, **changes: object) -> Run:
 
 def test_cases() -> None:
     every = cases()
-    assert len(every) == len(set(every)) == len(ORDER) * 3 * len(BOARDS)
+    assert len(every) == len(set(every)) == len(ORDER) * 3 * len(BOARDS) + len(NARROW)
     assert all(c.eighths == 8 for c in every if c.hw in BASELINES.values())
     assert cases(["vgg16"], ["zcu104"], [2]) == [Case("vgg16", "zcu104", 2)]
+    assert cases(["vgg16"], ["zcu104", "dense16-zcu104"], [], 4, 1) == [
+        Case("vgg16", "zcu104", 8, 4, 1), Case("vgg16", "zcu104", 2, 4, 1)
+    ]  # fmt: skip
     with pytest.raises(ConfigError, match="network 'vgg': known to this bench are resnet20"):
         cases(["vgg"])
     with pytest.raises(ConfigError, match="density '4/8': known to this bench are 8/8, 2/8"):
@@ -55,6 +61,18 @@ def test_a_density_is_a_share_of_every_sub_row() -> None:
     assert Case("resnet20", "zcu104", 2).pair(hwconfig.load("zcu104")) == (4, 16)
     assert Case("resnet20", "pynq-z2", 2).pair(hwconfig.load("pynq-z2")) == (2, 8)
     assert Case("resnet20", "pynq-z2", 8).pair(hwconfig.load("pynq-z2")) is None
+
+
+def test_linear_layers_have_a_density_of_their_own() -> None:
+    case = Case("vgg_nagadomi", "pynq-z2", 2, 4, 1)
+    program = program_of(case, images_for(case.network))
+    kept = {i.name: (i.density[0], i.details["bits"]) for i in program.layers}
+    assert kept["features.conv1_1"] == (8, 8) and kept["features.conv3_2"] == (2, 4)
+    assert kept["classifier.fc1"] == kept["classifier.fc3"] == (1, 4)
+    assert case.name == "vgg_nagadomi-pynq-z2-2of8-4bit-linear1of8" and case.density == "2/8, linear 1/8"
+    assert case.command.endswith("--density 2/8 --bits 4 --linear-density 1/8")
+    with pytest.raises(ConfigError, match="leave out linear"):
+        run_case(Case("vgg16", "tiny", 2, None, 1), 300, lambda text: None)
 
 
 def test_layers_that_fit_no_buffer_are_named_and_the_rest_estimated(tmp_path: Path) -> None:
@@ -108,7 +126,8 @@ def test_the_committed_page_is_that_of_the_committed_document() -> None:
     results = REPO_ROOT / "docs" / "results"
     runs = [read_run(r) for r in json.loads((results / "engine.json").read_text())["runs"]]
     assert (results / "engine.md").read_text() == engine_run.markdown(runs)
-    assert [Case(r.network, r.hw, int(r.density[0])) for r in runs] == cases()
+    made_by = [(c.network, c.hw, c.density, c.bits or hwconfig.load(c.hw).u_bits) for c in cases()]
+    assert [(r.network, r.hw, r.density, r.bits[0]) for r in runs] == made_by
     assert all(r.bit_exact for r in runs if r.origin == "simulated")
 
 

@@ -60,7 +60,7 @@ def test_steps_and_one_compile_give_the_same_program(run: Run, files: Files, tmp
     done = run("quantize", pruned, "--out", quantised, *common)
     assert done.code == 0 and set(done.json) == {"graph", "hw", "layers", "output_error", "images"}
     for row in done.json["layers"]:
-        assert set(row) == {"name", "tile", "density", "weight_error", "output_error"}
+        assert set(row) == {"name", "tile", "density", "bits", "weight_error", "output_error"}
         assert 0 < row["weight_error"] < 0.05 and 0 < row["output_error"] < 0.2
 
     digests = set()
@@ -72,7 +72,7 @@ def test_steps_and_one_compile_give_the_same_program(run: Run, files: Files, tmp
         program = programs.load(tmp_path / "a.subrow")
         assert done.json["digest"] == program.digest()
         layers = {row["name"]: row for row in done.json["layers"]}
-        assert set(layers["3"]) == {"name", "kind", "tile", "density", "weight_bytes"}
+        assert set(layers["3"]) == {"name", "kind", "tile", "density", "bits", "weight_bytes"}
         assert [row["density"] for row in layers.values()] == ["8/8", "2/8", "8/8"] and layers["3"]["tile"] == "f2"
         assert 0 < sum(row["weight_bytes"] for row in layers.values()) <= done.json["weight_bytes"]
         digests.add(tuple(program.weights.tobytes()))

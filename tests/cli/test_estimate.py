@@ -12,7 +12,7 @@ from subrow.spec.timing import estimate
 from tests.cli.conftest import Files, Run
 
 MODEL = "tests.cli.nets:small"
-LAYER = {"name", "tile", "density", "cycles", "compute_cycles", "memory_cycles", "bytes", "bound"}
+LAYER = {"name", "tile", "density", "bits", "cycles", "compute_cycles", "memory_cycles", "bytes", "bound"}
 
 
 def test_network(run: Run) -> None:
@@ -37,7 +37,7 @@ def test_density_and_bits_save_cycles_and_bytes(run: Run) -> None:
         assert done.code == 0, done.err
         return done.json["cycles"], sum(x["bytes"] for x in done.json["layers"])
 
-    dense, sparse, narrow = totals(), totals("--density", "1/8"), totals("--bits", "4,8")
+    dense, sparse, narrow = totals(), totals("--density", "1/8"), totals("--bits", "4")
     assert sparse[0] < dense[0] and sparse[1] < dense[1]
     assert narrow[1] < dense[1] and narrow[0] <= dense[0]
 
@@ -82,8 +82,10 @@ def test_roofline_figure(run: Run, tmp_path: Path, suffix: str) -> None:
     ("arguments", "message"),
     [
         ([MODEL], "give the input's shape"),
-        ([MODEL, "--shape", "8,8,8", "--bits", "4"], "give W,A"),
-        ([MODEL, "--shape", "8,8,8", "--bits", "40,8"], "u_bits = 40"),
+        ([MODEL, "--shape", "8,8,8", "--bits", "4,8"], "bits '4,8': give the bits of all weights, such as 4"),
+        ([MODEL, "--shape", "8,8,8", "--bits", "6"], "have 4 or 8 bits; other HwConfigs: dense16-pynq-z2 (16)"),
+        ([MODEL, "--shape", "8,8,8", "--bits", "4", "--hw", "pynq-z2-open"], "HwConfig pynq-z2-open have 8 bits"),
+        ([MODEL, "--shape", "8,8,8", "--bits", "none=4"], "bits of layer none: no such layer"),
         ([MODEL, "--shape", "8,8,8", "--density", "2/4"], "sub-rows of L = 8"),
         ([MODEL, "--shape", "8,8,8", "--linear"], "--linear: no effect without --density"),
         ([MODEL, "--shape", "8,8,8", "--out", "x.png"], "must end in .svg"),

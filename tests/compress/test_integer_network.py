@@ -18,6 +18,7 @@ from subrow.compress.augment import Augment
 from subrow.compress.integer_network import IntegerNetwork
 from subrow.compress.stages import Stage, graph_accuracy, make_trainer, module_accuracy
 from subrow.compress.training import Schedule
+from subrow.compress.weight_bits import with_bits
 from subrow.ir.graph import Graph
 from subrow.spec import hwconfig
 from subrow.spec.errors import UnsupportedError
@@ -93,7 +94,7 @@ def test_everything_learns_and_pruned_weights_stay_away(graph: Graph) -> None:
 
 def test_fewer_bits_limit_the_weights(graph: Graph) -> None:
     name = next(n.name for n in graph if n.op == "conv" and n.attrs["tile"] != "direct")
-    trained = IntegerNetwork(graph, HW, {name: 4}).to_graph()
+    trained = IntegerNetwork(with_bits(graph, {name: 4}, HW), HW).to_graph()
     assert np.abs(trained.node(name).attrs["quant"].u).max() == 7
 
 

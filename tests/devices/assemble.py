@@ -35,6 +35,7 @@ class Shape:
     w: int = 8
     sub_s: int = 8
     implicit: bool = False
+    narrow: bool = False  # weights of -7..7, in 4 bits
     resident: bool = True
     pass_kgs: int = 4096  # most output channel groups of a pass, where weights stay
     residual: bool = False
@@ -93,16 +94,20 @@ def _bits(values: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
     return ((values[..., None] >> np.arange(width)) & 1).astype(np.uint8).reshape(len(values), -1)
 
 
-def pack_words(hw: HwConfig, u: NDArray[np.int64], idx: NDArray[np.int64] | None) -> NDArray[np.uint8]:
-    """Weight words [words, 4, Pk] (and indices unless implicit) -> bytes."""
-    parts = [_bits(u.reshape(len(u), -1), hw.u_bits)]
+def pack_words(
+    hw: HwConfig, u: NDArray[np.int64], idx: NDArray[np.int64] | None, narrow: bool = False
+) -> NDArray[np.uint8]:
+    """Weight words [words, 4, Pk] (and indices unless implicit) -> bytes of whole beats, each word of whole 8 bytes."""
+    parts = [_bits(u.reshape(len(u), -1), 4 if narrow else hw.u_bits)]
     if idx is not None:
         parts.append(_bits(idx.reshape(len(idx), -1), hw.idx_bits))
     bits = np.concatenate(parts, axis=1)
     beat = 8 * hw.weight_bytes
-    padded = np.zeros((len(bits), -(-bits.shape[1] // beat) * beat), np.uint8)
+    size = max(beat, -(-bits.shape[1] // 64) * 64)
+    padded = np.zeros((len(bits), size), np.uint8)
     padded[:, : bits.shape[1]] = bits
-    return np.packbits(padded, axis=1, bitorder="little").ravel()
+    stream = np.concatenate([padded.ravel(), np.zeros(-padded.size % beat, np.uint8)])
+    return np.packbits(stream, bitorder="little")
 
 
 def pack_params(bias: NDArray[np.int64], mult: NDArray[np.int64], shift: NDArray[np.int64],
@@ -140,10 +145,8 @@ def _weights(hw: HwConfig, shape: Shape, rng: np.random.Generator, taps: int, kg
     words, indices = [], []
     for kg in range(kgs):
         idx = _indices(rng, (taps, hw.channels, red), shape.sub_s, hw.sub_row, shape.implicit)
-        if shape.extreme:
-            u = rng.choice([-hw.u_max, hw.u_max], idx.shape)
-        else:
-            u = rng.integers(-hw.u_max, hw.u_max + 1, idx.shape)
+        most = 7 if shape.narrow else hw.u_max
+        u = rng.choice([-most, most], idx.shape) if shape.extreme else rng.integers(-most, most + 1, idx.shape)
         word = (kg * kstep + np.arange(red)) * lanes + np.arange(lanes)[:, None]
         channel = word[:, None, :, None] // (kh * kw) * hw.sub_row + idx
         u[channel >= shape.channels] = 0
@@ -200,7 +203,8 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     red = v_words // kgs if shape.grouped else v_words
     dense, words, indices = _weights(hw, shape, rng, taps, kgs, red, red if shape.grouped else 0)
     ins = Instruction(fields | {
-        "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "resident": int(shape.resident),
+        "opcode": 1, "tile": shape.tile, "implicit_index": int(shape.implicit), "narrow_u": int(shape.narrow),
+        "resident": int(shape.resident),
         "residual": int(shape.residual), "pool": int(shape.pool),
         "upsample": int(shape.upsample), "stride": shape.stride, "sub_s": shape.sub_s,
         "max_window": int(shape.max_window), "whole_v": int(shape.whole_v), "whole_a": int(shape.whole_a),
@@ -225,7 +229,7 @@ def make_layer(hw: HwConfig, shape: Shape, seed: int = 0) -> Layer:
     for kg, (word, idx) in enumerate(zip(words, indices, strict=True)):
         own = slice(kg * pk, (kg + 1) * pk)
         chunks += [pack_params(bias[own], mult[own], shift[own], negative[own]),
-                   pack_words(hw, word, None if shape.implicit else idx)]
+                   pack_words(hw, word, None if shape.implicit else idx, shape.narrow)]
     k = shape.outputs
     return Layer(ins, x, residual, u, bias[:k], mult[:k], shift[:k], negative[:k], np.concatenate(chunks), total)
 

@@ -105,7 +105,7 @@ def test_random_geometry(tile: int, hw_name: str, request: pytest.FixtureRequest
         kernel = (1, 1) if tile else tuple(int(k) for k in rng.integers(1, 4, 2))
         pad = int(rng.integers(0, 2)) if tile else int(rng.integers(0, min(kernel)))
         h, w = (int(n) for n in rng.integers(5, 15, 2))
-        names = ("implicit", "resident", "residual", "pool", "relu", "whole_v", "whole_a")
+        names = ("implicit", "resident", "residual", "pool", "relu", "whole_v", "whole_a", "narrow")
         flag = {n: bool(rng.integers(2)) for n in names}
         flag["max_window"] = tile == 0 and seed % 2 == 1
         shape = Shape(tile=tile, channels=int(rng.integers(1, 20)), outputs=int(rng.integers(1, 28)), h=h, w=w,
@@ -122,7 +122,7 @@ def test_random_linear_layers(hw_name: str) -> None:
     hw, rng = HW[hw_name], np.random.default_rng(3)
     for seed in range(25):
         h, w, pad = int(rng.integers(1, 6)), int(rng.integers(1, 6)), int(rng.integers(0, 2))
-        names = ("implicit", "residual", "relu", "leaky", "upsample", "whole_v", "whole_a")
+        names = ("implicit", "residual", "relu", "leaky", "upsample", "whole_v", "whole_a", "narrow")
         flag = {n: bool(rng.integers(2)) for n in names}
         shape = Shape(tile=3, channels=int(rng.integers(1, 40)), outputs=int(rng.integers(1, 40)), h=h, w=w,
                       kernel=(h + 2 * pad, w + 2 * pad), pad=pad, sub_s=int(rng.integers(1, hw.sub_row + 1)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -45,6 +46,18 @@ def test_a_choice_costs_what_its_program_costs(tile: str, graph: Graph, images: 
         choice = search.for_budget(found, pruner, int(budget))
         program = subrow.compile(choice.graph, None, HW, calibration=images)
         assert choice.cycles == estimate_program(program, HW).cycles <= budget
+
+
+def test_bits_count_in_cycles_and_reach_the_program(graph: Graph, images: np.ndarray) -> None:
+    hw = dataclasses.replace(HW, name="slow", bandwidth_gbs=0.2)  # bound by bytes
+    wide, narrow = (measure(graph, images, hw, "f2", True, kept=(2,), importance="taylor", bits=b) for b in (None, "4"))
+    assert all(n.cycles <= w.cycles for n, w in zip(narrow.curves, wide.curves, strict=True)) and narrow != wide
+    assert [c.divergence for c in narrow.curves] == [c.divergence for c in wide.curves]
+    pruner = search.Pruner(graph, hw, "f2", True, images, "4")
+    choice = search.for_budget(narrow, pruner, narrow.cycles({c.layer: 2 for c in narrow.curves}))
+    program = subrow.compile(choice.graph, None, hw, calibration=images)
+    assert choice.cycles == estimate_program(program, hw).cycles
+    assert [i.details["bits"] for i in program.layers][1:] == [4] * (len(program.layers) - 1)
 
 
 class Overlapping(search.Pruner):

@@ -17,7 +17,7 @@ from sim.common.units import CONFIGS
 pytestmark = pytest.mark.verilator
 
 UNITS = {
-    "wfetch": ("small8", "small4"), "afetch": ("small8", "small4"), "rfetch": ("small8", "blocks4"),
+    "wfetch": ("small8", "small4", "gear", "pair"), "afetch": ("small8", "small4"), "rfetch": ("small8", "blocks4"),
     "itrans": ("small8", "small4"), "array": ("small8", "small4"), "otrans": ("small8", "blocks4"),
     "post": ("small8", "blocks4"), "awrite": ("small8", "blocks4"),
 }

@@ -18,6 +18,9 @@ SHAPES = {
     "direct-window": Shape(tile=0, channels=12, outputs=24, h=9, w=7, kernel=(3, 2), stride=2, pad=1, sub_s=2),
     "linear": Shape(tile=0, channels=64, outputs=10, h=1, w=1, sub_s=4),
     "lanes": Shape(tile=3, channels=20, outputs=10, h=3, w=5, kernel=(3, 5), sub_s=3),
+    "f2-narrow": Shape(tile=1, channels=20, outputs=20, sub_s=3, pad=1, narrow=True, em=(0, 3), h=9, w=7),
+    "direct-narrow-implicit": Shape(tile=0, channels=16, outputs=20, sub_s=7, implicit=True, narrow=True, h=5, w=7),
+    "lanes-narrow": Shape(tile=3, channels=100, outputs=20, h=1, w=1, sub_s=1, narrow=True),
     "grouped": Shape(tile=0, channels=16, outputs=16, h=6, w=6, kernel=(3, 3), pad=1, grouped=True, sub_s=1),
 }
 

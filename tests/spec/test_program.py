@@ -66,7 +66,7 @@ def test_truncation_is_refused(saved: bytes, data: st.DataObject) -> None:
 def test_wrong_version_digest_and_hardware(saved: bytes) -> None:
     for old, new in ((b": 2", b": 9"), (b": 2", b": 2.0"), (b": 2", b": true")):
         document = document_of(sample()) | {"format_version": json.loads(new[2:])}
-        with pytest.raises(ProgramError, match="this Subrow reads 2 / 6: compile the network again"):
+        with pytest.raises(ProgramError, match="this Subrow reads 2 / 7: compile the network again"):
             load_bytes(signed(document, sample()))
         assert old in saved
     digest = sample().digest().encode()

@@ -115,7 +115,7 @@ def check_compile(made: Made) -> None:
     assert len(stated) == 3
     for name, cells in stated.items():
         i = layers[name]
-        assert cells == [i["tile"], i["density"], f"{i['weight_bytes']:,}"]
+        assert cells == [i["tile"], i["density"], str(i["bits"]), f"{i['weight_bytes']:,}"]
 
 
 def check_disasm(made: Made) -> None:

@@ -41,6 +41,11 @@ SHAPES = {
     "lanes-map": Shape(tile=3, channels=24, outputs=10, h=7, w=7, kernel=(7, 7), sub_s=2, leaky=True, residual=True),
     "lanes-dense": Shape(tile=3, channels=64, outputs=33, h=3, w=2, kernel=(3, 2), sub_s=8, implicit=True, ev=(0, 2),
                          em=(0, 2), relu=True, resident=False),
+    "f2-narrow": Shape(tile=1, channels=20, outputs=20, h=9, w=11, pad=1, sub_s=3, block=(2, 3), resident=False,
+                       narrow=True, ev=(0, 3), em=(0, 3)),
+    "f4-narrow-implicit": Shape(tile=2, channels=16, outputs=24, h=9, w=9, pad=1, implicit=True, narrow=True, pool=True,
+                                block=(1, 2)),
+    "lanes-narrow": Shape(tile=3, channels=100, outputs=20, h=1, w=1, sub_s=1, narrow=True),
     "linear": Shape(tile=0, channels=64, outputs=10, h=1, w=1, sub_s=4),
 }
 

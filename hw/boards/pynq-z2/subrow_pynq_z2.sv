@@ -11,6 +11,7 @@ module subrow_pynq_z2 #(
     parameter int unsigned VBits = 8,
     parameter int unsigned AccBits = 26,
     parameter int unsigned YBits = 36,
+    parameter int unsigned NarrowU = 1,
     parameter int unsigned ActWords = 1024,
     parameter int unsigned VWords = 1024,
     parameter int unsigned WeightWords = 1024,
@@ -47,8 +48,9 @@ module subrow_pynq_z2 #(
 
   subrow_zynq7 #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
-      .YBits(YBits), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords), .ParamGroups(ParamGroups),
-      .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats), .ConfigHash(ConfigHash)
+      .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
+      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .ConfigHash(ConfigHash)
   ) u_zynq7 (
       .clk_i(clk),
       .rst_ni(rst_n_q[3]),

@@ -13,6 +13,7 @@ constexpr int kUBits = 16;
 constexpr int kVBits = 16;
 constexpr int kAccBits = 40;
 constexpr int kYBits = 48;
+constexpr int kNarrowU = 0;
 constexpr int kActWords = 1024;
 constexpr int kVWords = 1024;
 constexpr int kWeightWords = 2048;
@@ -20,7 +21,7 @@ constexpr int kParamGroups = 64;
 constexpr int kOutWords = 2048;
 constexpr int kWeightBytes = 16;
 constexpr int kBurstBeats = 16;
-constexpr int64_t kConfigHash = 576309484;
+constexpr int64_t kConfigHash = 2035947554;
 constexpr int kActBits = 8;
 
 }  // namespace subrow

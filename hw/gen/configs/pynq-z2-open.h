@@ -13,6 +13,7 @@ constexpr int kUBits = 8;
 constexpr int kVBits = 8;
 constexpr int kAccBits = 26;
 constexpr int kYBits = 36;
+constexpr int kNarrowU = 0;
 constexpr int kActWords = 1024;
 constexpr int kVWords = 1024;
 constexpr int kWeightWords = 512;
@@ -20,7 +21,7 @@ constexpr int kParamGroups = 32;
 constexpr int kOutWords = 1024;
 constexpr int kWeightBytes = 8;
 constexpr int kBurstBeats = 16;
-constexpr int64_t kConfigHash = 2068836515;
+constexpr int64_t kConfigHash = 875837512;
 constexpr int kActBits = 8;
 
 }  // namespace subrow

@@ -13,6 +13,7 @@ constexpr int kUBits = 8;
 constexpr int kVBits = 8;
 constexpr int kAccBits = 26;
 constexpr int kYBits = 36;
+constexpr int kNarrowU = 1;
 constexpr int kActWords = 1024;
 constexpr int kVWords = 1024;
 constexpr int kWeightWords = 2048;
@@ -20,7 +21,7 @@ constexpr int kParamGroups = 64;
 constexpr int kOutWords = 2048;
 constexpr int kWeightBytes = 16;
 constexpr int kBurstBeats = 16;
-constexpr int64_t kConfigHash = 2978329986;
+constexpr int64_t kConfigHash = 2202523571;
 constexpr int kActBits = 8;
 
 }  // namespace subrow

@@ -13,6 +13,7 @@ constexpr int kUBits = 8;
 constexpr int kVBits = 8;
 constexpr int kAccBits = 26;
 constexpr int kYBits = 36;
+constexpr int kNarrowU = 1;
 constexpr int kActWords = 1024;
 constexpr int kVWords = 1024;
 constexpr int kWeightWords = 1024;
@@ -20,7 +21,7 @@ constexpr int kParamGroups = 32;
 constexpr int kOutWords = 1024;
 constexpr int kWeightBytes = 8;
 constexpr int kBurstBeats = 16;
-constexpr int64_t kConfigHash = 1351765818;
+constexpr int64_t kConfigHash = 2717740334;
 constexpr int kActBits = 8;
 
 }  // namespace subrow

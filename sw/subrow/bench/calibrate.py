@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -93,24 +94,26 @@ def _layers() -> Iterator[Case]:
     for tile in tiles:
         for channels, size in BOARD_LAYERS:
             x = np.random.default_rng(1).standard_normal((1, 8, size, size)).astype(np.float32)
-            for density in (None, "4/8", "2/8", "1/8"):
+            for density, bits in itertools.product((None, "4/8", "2/8", "1/8"), (8, 4)):
                 try:
-                    program = compile(layer_graph(channels, size), x, hw, density, tile)
+                    program = compile(layer_graph(channels, size), x, hw, density, tile, bits=bits)
                 except CapacityError:
                     continue  # a dense F(4x4) chunk of many channels fits no ring
-                yield f"{channels} ch {size}x{size} {tile} {density or 'dense'}", program, x
+                yield f"{channels} ch {size}x{size} {tile} {density or 'dense'}, {bits} bits", program, x
 
 
 def random_case(seed: int) -> Case | None:
-    """A layer of random shape behind a 1x1 layer, with or without residual, pools, stride; None if none fits."""
+    """A layer of random shape and bits behind a 1x1 layer, with residual, pools, stride or none; None if none fits."""
     rng = np.random.default_rng(seed)
     hw = hwconfig.load(("tiny", "pynq-z2")[int(rng.integers(2))])
     graph = _random_graph(rng)
     x = rng.standard_normal((1, *graph.inputs[0].shape)).astype(np.float32)
     density = (None, "4/8", "2/8", "1/8")[int(rng.integers(4))]
     tile: TileName = ("auto", "f2", "f4", "direct")[int(rng.integers(4))]
+    bits = (4, 8)[int(rng.integers(2))]
+    case = f"random {seed} on {hw.name}, {tile} {density or 'dense'}, {bits} bits"
     try:
-        return f"random {seed} on {hw.name}, {tile} {density or 'dense'}", compile(graph, x, hw, density, tile), x
+        return case, compile(graph, x, hw, density, tile, bits=bits), x
     except CapacityError:
         return None
 

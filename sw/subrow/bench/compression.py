@@ -6,6 +6,7 @@ with the project. Test images of CIFAR-10 throughout; choices are made on traini
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,8 @@ HW, BASELINE = "pynq-z2", "dense16-pynq-z2"
 FLOATS = ("resnet20_cifar10", "vgg_nagadomi_cifar10")
 SEARCHED = FLOATS[0]
 DENSITIES = ("4/8", "2/8")
+BITS = (8, 4)
+"""Of the weights of all layers but the first."""
 UNIFORM = (5, 4, 3)
 """Weights of eight whose cycles are the budgets of the search."""
 CALIBRATED_ON = 256  # training images
@@ -116,17 +119,18 @@ def post_training(name: str, data: Dataset, say: Say) -> list[PostTraining]:
 
     keep("float", 1, "float32", module_accuracy(model, data.test))
     keep("brevitas, post-training", 1, "8", module_accuracy(brevitas_int8(model, images), data.test))
-    for tile in ("f2", "f4"):
-        dense = quantised(model, images[:2], hw, None, tile, images)
-        keep(f"Subrow, dense {tile.upper()}", 1, "8", graph_accuracy(dense, hw, data.test))
+    for tile, bits in itertools.product(("f2", "f4"), BITS):
+        dense = quantised(model, images[:2], hw, None, tile, images, bits=bits)
+        keep(f"Subrow, dense {tile.upper()}", 1, str(bits), graph_accuracy(dense, hw, data.test))
     for density in DENSITIES:
         s, length = parse_density(density)
         free = unstructured(graph, s / length, images)
         keep("unstructured magnitude", s / length, "float32", graph_accuracy(free, hw, data.test))
         plain = recalibrate(prune(graph, density), images)
         keep("SRBS magnitude, F2", s / length, "float32", graph_accuracy(plain, hw, data.test))
-        ready = quantised(model, images[:2], hw, density, "f2", images)
-        keep("SRBS compensated, F2", s / length, "8", graph_accuracy(ready, hw, data.test))
+        for bits in BITS:
+            ready = quantised(model, images[:2], hw, density, "f2", images, bits=bits)
+            keep("SRBS compensated, F2", s / length, str(bits), graph_accuracy(ready, hw, data.test))
     return rows
 
 

@@ -18,7 +18,8 @@ from subrow.bench.figures import Say
 from subrow.bench.figures import simulate as run_both
 from subrow.compress.quantise import quantise
 from subrow.compress.recalibrate import recalibrate
-from subrow.compress.srbs import Density, prune
+from subrow.compress.srbs import Density, prunable, prune
+from subrow.compress.weight_bits import with_bits
 from subrow.devices.base import RunResult
 from subrow.emit.lower import lower
 from subrow.emit.plan import misfits
@@ -45,35 +46,60 @@ _SOURCES = ("hw/gen", "hw/rtl", "sim/chip", "sw/subrow/compress", "sw/subrow/emi
 
 @dataclass(frozen=True)
 class Case:
-    """One network on one HwConfig; `eighths` of every eight weights stay in each pruned layer, linear ones too."""
+    """One network on one HwConfig; `eighths` of every eight weights stay in each pruned layer.
+
+    linear: of the linear layers' weights, None: as of all others. bits: of the weights of all layers but the first,
+    None: those of the HwConfig.
+    """
 
     network: str
     hw: str
     eighths: int
+    bits: int | None = None
+    linear: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.network}-{self.hw}-{self.eighths}of8"
+        bits = "" if self.bits is None else f"-{self.bits}bit"
+        linear = "" if self.linear is None else f"-linear{self.linear}of8"
+        return f"{self.network}-{self.hw}-{self.eighths}of8{bits}{linear}"
+
+    @property
+    def density(self) -> str:
+        """As tables have it."""
+        return f"{self.eighths}/8" + ("" if self.linear is None else f", linear {self.linear}/8")
 
     @property
     def command(self) -> str:
         """What makes this run again."""
-        return f"python scripts/bench_engine.py --network {self.network} --hw {self.hw} --density {self.eighths}/8"
+        bits = "" if self.bits is None else f" --bits {self.bits}"
+        linear = "" if self.linear is None else f" --linear-density {self.linear}/8"
+        chosen = f"--network {self.network} --hw {self.hw} --density {self.eighths}/8{bits}{linear}"
+        return f"python scripts/bench_engine.py {chosen}"
 
-    def pair(self, hw: HwConfig) -> Density | None:
-        """The density in the HwConfig's sub-rows, None for dense."""
-        return None if self.eighths == 8 else (self.eighths * hw.sub_row // 8, hw.sub_row)
+    def pair(self, hw: HwConfig, linear: bool = False) -> Density | None:
+        """The density of layers, or of linear ones, in the HwConfig's sub-rows; None for dense."""
+        eighths = self.linear if linear and self.linear is not None else self.eighths
+        return None if eighths == 8 else (eighths * hw.sub_row // 8, hw.sub_row)
+
+
+NARROW = (
+    Case("vgg_nagadomi", "pynq-z2", 2, 4), Case("vgg_nagadomi", "pynq-z2", 2, 4, 1), Case("resnet18", "pynq-z2", 2, 4),
+    Case("resnet50", "pynq-z2", 2, 4),
+)  # fmt: skip
+"""Cases of 4-bit weights that the whole bench has beside those of the HwConfig's own bits."""
 
 
 @dataclass(frozen=True)
 class Run:
     """Figures of one case.
 
-    bits: of weights and of transformed inputs. ms, cycles: of one image; origin says where both come from.
-    estimated_cycles: by the cycle model. worst_layer_error: estimated / simulated - 1 of the layer that is furthest
-    off among those of SHORT cycles or more; beyond: layers outside the cycle model's tolerance. bit_exact: whether all
-    output bytes of the simulated RTL and the emulator are equal. The last three are None where nothing was simulated.
-    cycles_per_second: of simulation, by processor time. left_out: layers that fit no buffer. key: digest of sources.
+    bits: of weights (of all layers but the first) and of transformed inputs. ms, cycles: of one image; origin says
+    where both come from. estimated_cycles: by the cycle model. worst_layer_error: estimated / simulated - 1 of the
+    layer that is furthest off among those of SHORT cycles or more; beyond: layers outside the cycle model's tolerance.
+    bit_exact: whether all output bytes of the simulated RTL and the emulator are equal. The last three are None where
+    nothing was simulated. cycles_per_second: of simulation, by processor time. left_out: layers that fit no buffer.
+    key: digest of sources.
     """
 
     network: str
@@ -94,17 +120,25 @@ class Run:
     key: str
 
 
-def cases(networks: Sequence[str] = (), hws: Sequence[str] = (), densities: Sequence[int] = ()) -> list[Case]:
-    """The cases with these names, all of them where a list is empty. Raises ConfigError for an unknown name."""
+def cases(
+    networks: Sequence[str] = (), hws: Sequence[str] = (), densities: Sequence[int] = (), bits: int | None = None,
+    linear: int | None = None,
+) -> list[Case]:
+    """The cases with these names, all of them where a list is empty; with bits or linear, the boards' cases so.
+
+    Raises ConfigError for an unknown name.
+    """
     known = (*BOARDS, *BASELINES.values())
     _check("network", networks, ORDER)
     _check("HwConfig", hws, known)
     _check("density", [f"{d}/8" for d in densities], [f"{d}/8" for d in EIGHTHS])
-    return [
-        Case(network, hw, eighths)
+    special = bits is not None or linear is not None
+    chosen = [
+        Case(network, hw, eighths, bits, linear)
         for network in networks or ORDER for hw in hws or known for eighths in densities or EIGHTHS
-        if hw in BOARDS or eighths == 8
+        if hw in BOARDS or (eighths == 8 and not special)
     ]  # fmt: skip
+    return chosen if special or networks or hws or densities else [*chosen, *NARROW]
 
 
 def _check(what: str, given: Sequence[str], known: Sequence[str]) -> None:
@@ -122,10 +156,13 @@ def images_for(network: str) -> NDArray[np.float32]:
 def program_of(case: Case, images: NDArray[np.float32]) -> Program:
     """The case's Program: random weights, the largest ones stay. Raises CapacityError when a layer fits no buffer."""
     hw, graph = hwconfig.load(case.hw), named_network(case.network)
-    pair = case.pair(hw)
-    if pair is None:
-        return compile(graph, images, hw)
-    graph = prune(with_tiles(lowered(graph, hw), "auto", hw, pair, True), pair, linear=True)
+    pair, linear = case.pair(hw), case.pair(hw, linear=True)
+    if pair is None or linear is None:
+        return compile(graph, images, hw, bits=case.bits)
+    graph = with_tiles(with_bits(lowered(graph, hw), case.bits, hw), "auto", hw, pair, True)
+    names = prunable(graph, hw.sub_row, linear=True)
+    graph = prune(graph, pair, [n for n in names if not graph.node(n).attrs.get("linear")])
+    graph = prune(graph, linear, [n for n in names if graph.node(n).attrs.get("linear")])
     graph = passes.run(recalibrate(graph, images), passes.AFTER_COMPRESSION)
     return lower(quantise(graph, hw, images), hw)
 
@@ -136,7 +173,7 @@ def run_case(case: Case, seconds: float, say: Say) -> Run:
     graph = lowered(named_network(case.network), hw)
     pair = case.pair(hw)
     out = misfits(passes.run(graph, passes.AFTER_COMPRESSION), hw, densities_of(graph, pair, True))
-    if out or seconds <= 0:
+    if out or (seconds <= 0 and case.linear is None):
         return _estimated(case, hw, say)
     say(f"{case.name}: compile")
     images = images_for(case.network)
@@ -151,11 +188,13 @@ def run_case(case: Case, seconds: float, say: Say) -> Run:
 
 
 def _estimated(case: Case, hw: HwConfig, say: Say) -> Run:
-    """By the cycle model, without the layers that fit no buffer."""
+    """By the cycle model, without the layers that fit no buffer. Raises ConfigError for a density of linear layers."""
+    if case.linear is not None:
+        raise ConfigError(f"case {case.name}: with layers that fit no buffer all have one density; leave out linear")
     say(f"{case.name}: estimate")
     pair = case.pair(hw)
     graph = named_network(case.network)
-    result = estimate_network(graph, hw, pair, "auto", pair is not None, partial=True)
+    result = estimate_network(graph, hw, pair, "auto", pair is not None, partial=True, bits=case.bits)
     _, _, names = result.note.partition("left out, because they fit no buffer: ")
     return _run(case, hw, result.cycles, left_out=tuple(filter(None, names.split(", "))))
 
@@ -192,7 +231,7 @@ def _run(
 ) -> Run:  # fmt: skip
     cycles = estimated if simulated is None else simulated
     return Run(
-        network=case.network, hw=hw.name, density=f"{case.eighths}/8", bits=(hw.u_bits, hw.v_bits),
+        network=case.network, hw=hw.name, density=case.density, bits=(case.bits or hw.u_bits, hw.v_bits),
         ms=round(cycles / hw.mhz / 1e3, 4), cycles=cycles, origin=ESTIMATED if simulated is None else SIMULATED,
         estimated_cycles=estimated, worst_layer_error=None if worst is None else round(worst, 5), beyond=beyond,
         bit_exact=exact, cycles_per_second=speed, left_out=left_out, commit=commit(), command=case.command,

@@ -62,14 +62,14 @@ def document(runs: Sequence[Run]) -> dict[str, Any]:
     return {"host": host(), "tools": tool_versions(), "origin": origin, "runs": [asdict(r) for r in runs]}
 
 
-_LEFT = ("network", "kept", "origin", "RTL =\nemulator", "left out")
+_LEFT = ("network", "kept", "bits", "origin", "RTL =\nemulator", "left out")
 _RIGHT = ("cycles", "ms", "target\nms", "dense16\nms", "speed-\nup", "worst\nlayer")
 
 
 def board_table(board: str, runs: Sequence[Run]) -> Table:
     """The networks on one board, dense and sparse, against the dense 16-bit baseline and the target."""
-    short = [(*row[:4], *row[5:8], *row[9:]) for row in _rows(board, runs)]  # the page has the rest
-    return table(f"One image on {board}", _LEFT[:4], (*_RIGHT[:3], *_RIGHT[4:]), short)
+    short = [(*row[:5], *row[6:9], *row[10:]) for row in _rows(board, runs)]  # the page has the rest
+    return table(f"One image on {board}", _LEFT[:5], (*_RIGHT[:3], *_RIGHT[4:]), short)
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -83,22 +83,23 @@ def markdown(runs: Sequence[Run]) -> str:
 
 
 def _rows(board: str, runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    by_case = {(r.network, r.hw, r.density): r for r in runs}
-    rows = []
-    for network in ORDER:
-        wide = by_case.get((network, BASELINES[board], "8/8"))
-        for density in ("8/8", "2/8"):
-            r = by_case.get((network, board, density))
-            if r is not None:
-                rows.append(_row(r, wide, TARGETS_MS.get((network, board)) if density == "2/8" else None))
-    return rows
+    wide = {r.network: r for r in runs if r.hw == BASELINES[board]}
+    own = sorted((r for r in runs if r.hw == board), key=_place)
+    return [
+        _row(r, wide.get(r.network), TARGETS_MS.get((r.network, board)) if r.density == "2/8" else None) for r in own
+    ]
+
+
+def _place(r: Run) -> tuple[int, ...]:
+    """By network; dense first, then most bits first."""
+    return ORDER.index(r.network), r.density != "8/8", -r.bits[0], len(r.density)
 
 
 def _row(r: Run, wide: Run | None, target: float | None) -> tuple[str, ...]:
     equal = {None: "-", True: "equal", False: "NO"}[r.bit_exact]
     comparable = wide is not None and set(wide.left_out) == set(r.left_out)
     return (
-        r.network, r.density, r.origin, equal, ", ".join(r.left_out) or "-", f"{r.cycles:,}",
+        r.network, r.density, str(r.bits[0]), r.origin, equal, ", ".join(r.left_out) or "-", f"{r.cycles:,}",
         f"{r.ms:.3f}", "-" if target is None else f"{target:g}", "-" if wide is None else _wide_ms(wide),
         f"{wide.ms / r.ms:.2f}x" if wide is not None and comparable else "-",
         "-" if r.worst_layer_error is None else f"{100 * r.worst_layer_error:+.1f} %",

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from subrow.compress import winograd
 from subrow.compress.execute import apply, padded
-from subrow.compress.quantise import MAX_EM, Weights, finish
+from subrow.compress.quantise import MAX_EM, Weights, finish, weight_bits
 from subrow.compress.sparse_network import check_single, layer_key
 from subrow.ir.graph import Graph, Node, pair
 from subrow.ir.weights import Quant, from_reduction, mask_of, tile_kind, to_reduction
@@ -111,15 +111,11 @@ def _learned(value: Any, rate: float) -> nn.Parameter:
 class IntegerNetwork(nn.Module):
     """A quantised Graph: real images N x C x H x W to the output's real values, N x values."""
 
-    def __init__(self, graph: Graph, hw: HwConfig, bits: dict[str, int] | None = None) -> None:
+    def __init__(self, graph: Graph, hw: HwConfig) -> None:
         super().__init__()
         check_trainable(graph)
         self.graph, self.hw = graph, hw
-        layers = {
-            layer_key(n.name): IntegerConvolution(n, hw, (bits or {}).get(n.name, hw.u_bits))
-            for n in graph
-            if n.op == "conv"
-        }
+        layers = {layer_key(n.name): IntegerConvolution(n, hw) for n in graph if n.op == "conv"}
         self.layers = nn.ModuleDict(layers)
         first = next(n for n in graph if n.op == "conv" and graph.inputs[0].name in n.inputs)
         self.in_scale = nn.Parameter(torch.tensor(_quant(first).in_scale), requires_grad=False)
@@ -196,10 +192,10 @@ class IntegerConvolution(nn.Module):
     first_eu: Tensor
     tap_weights: Tensor
 
-    def __init__(self, node: Node, hw: HwConfig, bits: int) -> None:
+    def __init__(self, node: Node, hw: HwConfig) -> None:
         super().__init__()
         self.node, self.hw, self.kind = node, hw, tile_kind(node)
-        self.limit, self.first_out = signed_max(bits), _quant(node).out_scale
+        self.limit, self.first_out = signed_max(weight_bits(node, hw)), _quant(node).out_scale
         q = _quant(node)
         y_step = q.mult * np.exp2(-q.shift.astype(np.float64))  # of Y, in output steps
         step = y_step * q.out_scale / q.in_scale

@@ -57,9 +57,15 @@ def quantise(
     return graph.replace(changed)
 
 
+def weight_bits(node: Node, hw: HwConfig) -> int:
+    """Bits of a conv node's integer weights, sign included."""
+    return int(node.attrs.get("bits", hw.u_bits))
+
+
 def exact_f2(node: Node, hw: HwConfig) -> bool:
     """Whether F(2x2,3x3) of this dense layer needs no rounding: U = (2G) g (2G)^T fits, and so does B^T x B."""
-    fits = signed_max(hw.u_bits) >= 9 * signed_max(8) and signed_max(hw.v_bits) >= 4 * signed_max(hw.act_bits)
+    most = signed_max(weight_bits(node, hw))
+    fits = most >= 9 * signed_max(8) and signed_max(hw.v_bits) >= 4 * signed_max(hw.act_bits)
     return fits and tile_kind(node) is TileKind.F2 and "u" not in node.params
 
 
@@ -69,16 +75,16 @@ def _layer(node: Node, hw: HwConfig, scales: dict[str, float], values: NDArray[n
     if exact_f2(node, hw):
         weights, ev = _exact(node.params["weight"].astype(np.float64)), np.zeros(16, np.int64)
         return finish(node, hw, weights, ev, bias, (s_in, s_out), scales)
-    u = real_u(node, hw.sub_row)
+    u, bits = real_u(node, hw.sub_row), weight_bits(node, hw)
     mask = mask_of(node, hw.sub_row)
     ev = np.array(choose_ev(values, hw.v_bits) if values is not None else (0,), np.int64)
     energy = np.ones(len(ev)) if values is None else (values.astype(np.float64) ** 2).mean(axis=(1, 2)) + 1e-9
     importance = energy * _output_energy(tile_kind(node), len(ev))
     floor = np.abs(bias) / (s_in * _BIAS_LIMIT / 4)
-    weights = fit(u, hw.u_bits, importance, floor)
+    weights = fit(u, bits, importance, floor)
     for _ in range(MAX_EM + 1):
-        weights = _limit_spread(u, weights, ev, hw.u_bits, MAX_EM)
-        weights = _limit_sum(u, weights, hw)
+        weights = _limit_spread(u, weights, ev, bits, MAX_EM)
+        weights = _limit_sum(u, weights, bits, hw)
         if mask is not None:
             weights = Weights(weights.u * mask, weights.scale, weights.eu)
         if _y_bound(node, hw, weights, ev) < 1 << (hw.y_bits - 2):
@@ -86,9 +92,9 @@ def _layer(node: Node, hw: HwConfig, scales: dict[str, float], values: NDArray[n
         span = int((weights.eu + ev).max() - (weights.eu + ev).min())
         if span == 0:
             break
-        weights = _limit_spread(u, weights, ev, hw.u_bits, span - 1)
+        weights = _limit_spread(u, weights, ev, bits, span - 1)
     if values is not None:
-        better = compensate(u, weights, window_moments(tile_kind(node), values, ev, hw.v_bits), hw.u_bits, mask)
+        better = compensate(u, weights, window_moments(tile_kind(node), values, ev, hw.v_bits), bits, mask)
         sums = np.abs(better.u).sum(axis=2).max() * hw.v_max
         if sums < 1 << (hw.acc_bits - 1) and _y_bound(node, hw, better, ev) < 1 << (hw.y_bits - 2):
             weights = better
@@ -219,15 +225,15 @@ def _limit_spread(u: NDArray[np.float64], w: Weights, ev: NDArray[np.int64], bit
     return Weights(_round(u, w.scale, eu, bits).astype(np.int64), w.scale, eu)
 
 
-def _limit_sum(u: NDArray[np.float64], w: Weights, hw: HwConfig) -> Weights:
+def _limit_sum(u: NDArray[np.float64], w: Weights, bits: int, hw: HwConfig) -> Weights:
     """Coarser scales for channels whose accumulator could overflow."""
     limit = 1 << (hw.acc_bits - 1)
-    for _ in range(hw.u_bits):
+    for _ in range(bits):
         over = (np.abs(w.u).sum(axis=2) * hw.v_max >= limit).any(axis=0)
         if not over.any():
             break
         scale = np.where(over, w.scale * 2, w.scale)
-        w = Weights(_round(u, scale, w.eu, hw.u_bits).astype(np.int64), scale, w.eu)
+        w = Weights(_round(u, scale, w.eu, bits).astype(np.int64), scale, w.eu)
     return w
 
 
@@ -295,11 +301,14 @@ def check_bounds(node: Node, quant: Quant, hw: HwConfig) -> None:
         )
     if max(quant.em) > MAX_EM or max(quant.ev) > MAX_EM:
         raise QuantisationError(f"layer {node.name}: em {quant.em} or ev {quant.ev} exceeds {MAX_EM}")
-    if np.abs(quant.u).max(initial=0) > hw.u_max:
-        raise QuantisationError(f"layer {node.name}: weight {np.abs(quant.u).max()} exceeds u_bits = {hw.u_bits}")
+    bits = weight_bits(node, hw)
+    if not bits <= hw.u_bits:
+        raise QuantisationError(f"layer {node.name}: weights of {bits} bits, u_bits = {hw.u_bits}; give fewer bits")
+    if np.abs(quant.u).max(initial=0) > signed_max(bits):
+        raise QuantisationError(f"layer {node.name}: weight {np.abs(quant.u).max()} exceeds its {bits} bits")
 
 
 __all__ = [
     "MAX_EM", "Quant", "Weights", "activation_limits", "check_bounds", "exact_f2", "finish", "fit", "quantise",
-    "to_reduction", "y_bounds",
+    "to_reduction", "weight_bits", "y_bounds",
 ]  # fmt: skip

@@ -89,11 +89,9 @@ class Trainer:
         log = self.run(network, stage, "sparse", step)
         return network.to_graph(), log
 
-    def train_integers(
-        self, graph: Graph, hw: HwConfig, stage: Stage, bits: dict[str, int] | None = None
-    ) -> tuple[Graph, list[EpochLog]]:
+    def train_integers(self, graph: Graph, hw: HwConfig, stage: Stage) -> tuple[Graph, list[EpochLog]]:
         """A quantised Graph with its integers trained."""
-        network = IntegerNetwork(graph, hw, bits)
+        network = IntegerNetwork(graph, hw)
         log = self.run(network, stage, "integer")
         return network.double().to_graph(), log
 

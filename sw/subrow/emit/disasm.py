@@ -27,10 +27,15 @@ def disassemble(program: Program) -> str:
         lines.append("")
         lines.append(
             f"{number:4d} {info.name}: {info.kind} {info.tile} {info.in_channels}->{info.out_channels} "
-            f"density {s}/{sub_row} {info.macs} macs"
+            f"density {s}/{sub_row}{_bits(info)} {info.macs} macs"
         )
         lines += _fields(code)
     return "\n".join(lines) + "\n"
+
+
+def _bits(info: LayerInfo) -> str:
+    """Bits of the weights in memory, where the Program says them."""
+    return f" {info.details['bits']} bits" if "bits" in info.details else ""
 
 
 def _fields(code: isa.Instruction) -> list[str]:
@@ -85,7 +90,9 @@ def _layer(program: Program, number: int, code: isa.Instruction) -> dict[str, An
         "name": info.name, "kind": info.kind, "tile": info.tile, "density": f"{info.density[0]}/{info.density[1]}",
         "macs": info.macs, "in_channels": info.in_channels, "out_channels": info.out_channels,
         "instruction_offset": number * isa.INSTRUCTION_BYTES,
-        "weights": {"offset": code.weight_offset, "bytes": info.details.get("weight_bytes")},
+        "weights": {
+            "offset": code.weight_offset, "bytes": info.details.get("weight_bytes"), "bits": info.details.get("bits"),
+        },
         "input": source, "residual": added if code.residual else None, "output": target,
     }  # fmt: skip
 

@@ -138,7 +138,8 @@ def _info(graph: Graph, whole: Node, node: Node, i: isa.Instruction, size: int, 
         "kernel": list(window(node)), "max_window": bool(i.max_window), "stride": stride[0], "pool": bool(i.pool),
         "relu": node.attrs.get("act") in ("relu", "relu6"), "leaky": bool(i.leaky), "upsample": bool(i.upsample),
         "residual": bool(i.residual), "groups": groups, "input": [channels, in_h, in_w],
-        "output": list(node.shape), "weight_bytes": size, "blocks": [i.blocks_y, i.blocks_x],
+        "output": list(node.shape), "bits": hw.stored_bits(bool(i.narrow_u)), "weight_bytes": size,
+        "blocks": [i.blocks_y, i.blocks_x],
     }  # fmt: skip
     if "image_window" in node.attrs:
         c, kh, kw = details["image_window"] = list(node.attrs["image_window"])

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from subrow.emit.plan import Density, LayerShape, engine_tile
 from subrow.ir.graph import Node
 from subrow.ir.weights import Quant, from_reduction, mask_of, negative_mult, split_sub_rows, tile_kind
-from subrow.spec.hwconfig import HwConfig
+from subrow.spec.errors import QuantisationError
+from subrow.spec.formats import signed_max
+from subrow.spec.hwconfig import NARROW_BITS, HwConfig
 from subrow.spec.winograd import TAP_LANES, TileKind
 
 
@@ -23,8 +25,16 @@ def density_of(node: Node, hw: HwConfig) -> Density | None:
 
 
 def pack_layer(node: Node, shape: LayerShape, hw: HwConfig) -> NDArray[np.uint8]:
-    """All chunks of a quantised conv node, whose `shape_of` this is."""
+    """All chunks of a quantised conv node, whose `shape_of` this is.
+
+    Raises QuantisationError when its weights do not fit the bits in which they are to be stored.
+    """
     quant: Quant = node.attrs["quant"]
+    if shape.narrow and np.abs(quant.u).max(initial=0) > signed_max(NARROW_BITS):
+        raise QuantisationError(
+            f"layer {node.name}: weight {np.abs(quant.u).max()} exceeds the {NARROW_BITS} bits that it is stored in, "
+            "quantise the network again with these bits"
+        )
     values, index = _grouped(node, quant, shape, hw) if node.attrs["groups"] > 1 else _plain(node, quant, shape, hw)
     if engine_tile(node, hw) is TileKind.LINEAR:
         values, index = _on_lanes(values), _on_lanes(index)
@@ -33,7 +43,7 @@ def pack_layer(node: Node, shape: LayerShape, hw: HwConfig) -> NDArray[np.uint8]
     for kg in range(shape.kgs):
         part = slice(kg * hw.channels, (kg + 1) * hw.channels)
         v, i = (_to_words(_pad_channels(a[:, part], hw.channels), taps) for a in (values, index))
-        words = _words(v, None if shape.implicit_index else i, hw)
+        words = _words(v, None if shape.implicit_index else i, shape.narrow, hw)
         chunks += [_params(quant, float(node.attrs.get("slope", 0)), part, hw), words]
     return np.concatenate(chunks)
 
@@ -112,14 +122,17 @@ def _bits(values: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
     return np.unpackbits(low, axis=-1, count=bits, bitorder="little").reshape(len(values), -1)
 
 
-def _words(values: NDArray[np.int64], index: NDArray[np.int64] | None, hw: HwConfig) -> NDArray[np.uint8]:
-    """Bytes of weight words, each padded to whole beats of the weight port."""
-    columns = [_bits(values, hw.u_bits)]
+def _words(
+    values: NDArray[np.int64], index: NDArray[np.int64] | None, narrow: bool, hw: HwConfig
+) -> NDArray[np.uint8]:
+    """Bytes of a chunk's weight words, each padded to whole units of 8 bytes, all together to whole beats."""
+    columns = [_bits(values, hw.stored_bits(narrow))]
     if index is not None:
         columns.append(_bits(index, hw.idx_bits))
     packed = np.packbits(np.concatenate(columns, axis=1), axis=1, bitorder="little")
-    size = hw.weight_word_bytes(index is None)
-    return np.pad(packed, ((0, 0), (0, size - packed.shape[1]))).ravel()
+    size = hw.weight_word_bytes(index is None, narrow)
+    words = np.pad(packed, ((0, 0), (0, size - packed.shape[1]))).ravel()
+    return np.pad(words, (0, -words.size % hw.weight_bytes))
 
 
 def _params(quant: Quant, slope: float, part: slice, hw: HwConfig) -> NDArray[np.uint8]:

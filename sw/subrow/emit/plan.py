@@ -16,7 +16,7 @@ from subrow.ir.graph import Graph, Node, pads, pair, window
 from subrow.ir.weights import may_be_winograd, tile_kind
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
-from subrow.spec.hwconfig import HwConfig
+from subrow.spec.hwconfig import NARROW_BITS, HwConfig
 from subrow.spec.timing import estimate, head_start, quick_cycles
 from subrow.spec.winograd import TAP_LANES, TileKind, tile
 
@@ -37,6 +37,7 @@ class LayerShape:
     chunk_words: int
     chunk_bytes: int
     implicit_index: bool
+    narrow: bool
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,14 @@ def shape_of(node: Node, hw: HwConfig, density: Density | None = None) -> LayerS
     if kind is TileKind.LINEAR:
         v_words = red_words = -(-red_words // TAP_LANES)
     words = -(-red_words * s // TAP_LANES) if direct else tile(kind).groups * red_words * s
-    size = hw.chunk_bytes(words, implicit)
-    return LayerShape(-(-k // hw.channels), s, red_words, v_words, kstep, words, size, implicit)
+    narrow = is_narrow(node, hw)
+    size = hw.chunk_bytes(words, implicit, narrow)
+    return LayerShape(-(-k // hw.channels), s, red_words, v_words, kstep, words, size, implicit, narrow)
+
+
+def is_narrow(node: Node, hw: HwConfig) -> bool:
+    """Whether a conv node's weights stand in memory in NARROW_BITS."""
+    return hw.narrow_u and int(node.attrs.get("bits", hw.u_bits)) <= NARROW_BITS
 
 
 def _steps(density: Density, sub_row: int) -> int:
@@ -188,6 +195,7 @@ def _fields(g: Geometry, blocks: Blocks, p: LayerShape, out_cb: int, hw: HwConfi
     direct = g.tile.kind in (TileKind.DIRECT, TileKind.LINEAR)
     return {
         "opcode": isa.OPCODE_LAYER, "tile": int(g.tile.kind), "implicit_index": int(p.implicit_index),
+        "narrow_u": int(p.narrow),
         "resident": int(resident), "residual": int(g.residual), "pool": int(g.pool),
         "upsample": int(g.upsample), "max_window": int(g.max_window), "whole_v": int(blocks.whole_v),
         "whole_a": int(blocks.whole_a),

@@ -15,6 +15,7 @@ from subrow.compress.execute import as_batch
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.sparse_network import SparseNetwork
 from subrow.compress.stages import check_fits, graph_accuracy
+from subrow.compress.weight_bits import Bits
 from subrow.explore.choose import knees, uniform, within
 from subrow.explore.sensitivity import (
     Curve,
@@ -40,18 +41,22 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Pruner:
-    """A captured Graph and what pruning it needs: images without labels to repair weights and batch-norm with."""
+    """A captured Graph and what pruning it needs: images without labels to repair weights and batch-norm with.
+
+    bits: of the weights, as in compress/weight_bits.py; the pruned Graph carries them to quantisation.
+    """
 
     graph: Graph
     hw: HwConfig
     tile: TileName
     linear: bool
     images: NDArray[np.float32]
+    bits: Bits | None = None
 
     @cached_property
     def ready(self) -> Graph:
         """The Graph with its tiles chosen."""
-        return tiled(self.graph, self.hw, self.tile, self.linear)
+        return tiled(self.graph, self.hw, self.tile, self.linear, self.bits)
 
     def cycles(self, chosen: dict[str, int]) -> int:
         """Estimated cycles of the whole network at these densities."""

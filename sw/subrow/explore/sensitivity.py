@@ -15,6 +15,7 @@ from subrow.compress.importance import taylor
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.sparse_network import check_single
 from subrow.compress.srbs import prunable
+from subrow.compress.weight_bits import Bits, with_bits
 from subrow.estimate import NetworkEstimate, estimate_instructions
 from subrow.ir.graph import Graph
 from subrow.passes.choose_tile import TileName
@@ -55,18 +56,19 @@ class Sensitivity:
 
 def measure(
     graph: Graph, images: NDArray[np.float32], hw: HwConfig, tile: TileName, linear: bool, kept: Sequence[int] = (),
-    progress: Callable[[str, float], None] | None = None, importance: Importance = "sweep",
+    progress: Callable[[str, float], None] | None = None, importance: Importance = "sweep", bits: Bits | None = None,
 ) -> Sensitivity:  # fmt: skip
     """What each layer of a captured Graph costs at every density: how far the outputs move, and cycles.
 
     `sweep` prunes one layer at a time, estimates its batch-norm statistics again and compares the outputs; `taylor`
     estimates the same from gradients, in much less time (compress/importance.py). images [N, C, H, W] need no labels.
-    The divergence is KL(dense || pruned) of the softmax over the outputs. kept: the values of s; default 1..L. Raises
-    InputError when the network has no layer to prune.
+    The divergence is KL(dense || pruned) of the softmax over the outputs. kept: the values of s; default 1..L. bits: of
+    the weights, as in compress/weight_bits.py; they count in the cycles alone. Raises InputError when the network has
+    no layer to prune.
     """
     check_single(graph)
     kept, length = tuple(sorted({*(kept or range(1, hw.sub_row)), hw.sub_row})), hw.sub_row
-    ready = tiled(graph, hw, tile, linear)
+    ready = tiled(graph, hw, tile, linear, bits)
     layers = prunable(ready, length, linear)
     if not layers:
         raise InputError(f"Graph {graph.name}: no layer can be pruned in sub-rows of L = {length}")
@@ -80,9 +82,9 @@ def measure(
     return Sensitivity(length, tuple(curves), estimates[length].cycles - sum(cycles[length][n] for n in layers))
 
 
-def tiled(graph: Graph, hw: HwConfig, tile: TileName, linear: bool) -> Graph:
+def tiled(graph: Graph, hw: HwConfig, tile: TileName, linear: bool, bits: Bits | None = None) -> Graph:
     """A captured Graph with its tiles chosen, once for all densities: `auto` asks the cycle model at half of them."""
-    return with_tiles(lowered(graph, hw), tile, hw, (hw.sub_row // 2, hw.sub_row), linear)
+    return with_tiles(with_bits(lowered(graph, hw), bits, hw), tile, hw, (hw.sub_row // 2, hw.sub_row), linear)
 
 
 def tiled_estimate(graph: Graph, hw: HwConfig, kept: Mapping[str, int]) -> NetworkEstimate:

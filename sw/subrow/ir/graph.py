@@ -27,7 +27,8 @@ calibration takes it over. Passes add attributes to conv: `act` ("relu", "relu6"
 `slope`, before it; absent: none), `pool` (bool: 2x2 maximum, stride 2, after the activation), `upsample` (bool: nearest
 neighbour by 2, in the pool's place), `max_window` (rows, columns: stride and pad are those of windows of this size,
 whose maximum the weights, 1x1, multiply; as in max_pool the border is never the maximum), `tile` ("direct", "f2",
-"f4"), `density` (s, L), `linear` (bool: from a linear layer); and the parameter `u` [taps, K, C'] (Winograd-domain
+"f4"), `density` (s, L), `bits` (of its integer weights; absent: u_bits of the HwConfig), `linear` (bool: from a linear
+layer); and the parameter `u` [taps, K, C'] (Winograd-domain
 weights in hardware tap order; direct: [1, K, C*kh*kw] in the engine's reduction order) with `mask` of the same shape
 (bool) once the layer is pruned. Quantisation adds `quant`. Emission turns the input of a stem into the shape that it
 has in memory; the conv that reads it then has `image_window` (C, rows, columns), its window over the image.

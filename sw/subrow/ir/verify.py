@@ -9,6 +9,8 @@ import numpy as np
 from subrow.ir.graph import Graph, Node
 from subrow.ir.shapes import GraphError, infer
 
+LEAST_BITS, MOST_BITS = 2, 16
+"""Of the attribute `bits`: weights have a sign, and no HwConfig has more."""
 _UNARY = (1, 1)
 _ARITY = {
     "input": (0, 0), "conv": (1, 2), "linear": _UNARY, "batch_norm": _UNARY, "relu": _UNARY, "relu6": _UNARY,
@@ -20,8 +22,8 @@ _PARAMS = {
     "batch_norm": {"gamma", "beta", "mean", "var"},
 }  # fmt: skip
 _ATTRS = {
-    "conv": {"stride", "pad", "groups", "act", "slope", "pool", "upsample", "max_window", "tile", "density", "linear",
-             "image_window", "quant"},
+    "conv": {"stride", "pad", "groups", "act", "slope", "pool", "upsample", "max_window", "tile", "density", "bits",
+             "linear", "image_window", "quant"},
     "batch_norm": {"eps"}, "leaky_relu": {"slope"}, "max_pool": {"kernel", "stride", "pad"},
     "avg_pool": {"kernel", "stride", "pad", "count_include_pad"}, "upsample": {"factor"},
 }  # fmt: skip
@@ -75,6 +77,9 @@ def _check_attrs(where: str, node: Node) -> None:
     for name in _NEEDED.get(node.op, ()):
         if name not in node.attrs:
             raise GraphError(f"{where}: attribute {name!r} is missing")
+    bits: Any = node.attrs.get("bits", LEAST_BITS)
+    if type(bits) is not int or not LEAST_BITS <= bits <= MOST_BITS:
+        raise GraphError(f"{where}: bits {bits!r}, must be an integer, {LEAST_BITS}..{MOST_BITS}")
     scale: Any = node.attrs.get("out_scale", 1.0)
     if not isinstance(scale, float) or not np.isfinite(scale) or scale <= 0:
         raise GraphError(f"{where}: out_scale {scale!r}, must be a finite number above 0")

@@ -15,6 +15,10 @@ from subrow.spec import toml
 from subrow.spec.errors import ConfigError
 from subrow.spec.winograd import TAP_LANES
 
+NARROW_BITS = 4
+"""Bits of a weight in memory in a layer with narrow_u."""
+UNIT_BYTES = 8
+"""A weight word in memory takes whole units of so many bytes."""
 _MOST_BYTES = 1 << 16  # of a file; those that exist have 1,000
 CONFIG_DIR = (Path(__file__).parent / "configs").resolve()  # hw/configs, also where only the package is installed
 
@@ -46,6 +50,7 @@ class HwConfig:
     v_bits: int  # transformed inputs
     acc_bits: int  # array accumulators
     y_bits: int  # output transform and requantiser input
+    narrow_u: bool  # the engine also reads layers whose weights stand in memory in NARROW_BITS
     # [buffers]
     act_words: int  # activation words per bank (8 banks), both halves
     v_words: int  # V-buffer words, both halves
@@ -89,6 +94,13 @@ class HwConfig:
         req(0 < self.bandwidth_gbs <= 1000, "memory.bandwidth_gbs", self.bandwidth_gbs, "above 0, at most 1000")
         req(1 <= self.latency_cycles <= 1000, "memory.latency_cycles", self.latency_cycles, "1..1000")
         req(1 <= self.mhz <= 1000, "clock.mhz", self.mhz, "1..1000")
+        room = NARROW_BITS * TAP_LANES * self.channels // 8  # bytes of a word's weights in 4 bits
+        req(
+            not self.narrow_u or (self.u_bits > NARROW_BITS and room >= self.weight_bytes),
+            "precision.narrow_u", self.narrow_u,
+            f"false with u_bits = {self.u_bits} and weight_bytes = {self.weight_bytes}: narrow weights need more than "
+            f"{NARROW_BITS} u_bits, and those of a word ({room} bytes) a whole beat",
+        )
 
     # ---- derived widths -------------------------------------------------------------------------------------------
     @property
@@ -124,23 +136,32 @@ class HwConfig:
     def u_max(self) -> int:
         return (1 << (self.u_bits - 1)) - 1
 
-    def weight_word_bits(self, implicit_index: bool) -> int:
-        """Bits of one weight word in memory, before padding to whole beats."""
-        return TAP_LANES * self.channels * (self.u_bits + (0 if implicit_index else self.idx_bits))
+    def stored_bits(self, narrow: bool) -> int:
+        """Bits of a weight in memory."""
+        return NARROW_BITS if narrow else self.u_bits
 
-    def weight_word_bytes(self, implicit_index: bool) -> int:
-        """Bytes of one weight word in memory: whole beats of the weight port."""
-        beat = 8 * self.weight_bytes
-        return -(-self.weight_word_bits(implicit_index) // beat) * self.weight_bytes
+    def weight_word_bits(self, implicit_index: bool, narrow: bool = False) -> int:
+        """Bits of one weight word in memory, before padding; not narrow: those of a word of the weight ring, too."""
+        index = 0 if implicit_index else self.idx_bits
+        return TAP_LANES * self.channels * (self.stored_bits(narrow) + index)
+
+    def weight_word_bytes(self, implicit_index: bool, narrow: bool) -> int:
+        """Bytes of one weight word in memory: whole units of UNIT_BYTES, at least one beat of the weight port."""
+        units = -(-self.weight_word_bits(implicit_index, narrow) // (8 * UNIT_BYTES))
+        return max(units * UNIT_BYTES, self.weight_bytes)
 
     @property
     def param_group_bytes(self) -> int:
         """Bytes of the parameters of `channels` channels, 8 bytes each: always whole beats."""
         return self.channels * 8
 
-    def chunk_bytes(self, chunk_words: int, implicit_index: bool) -> int:
-        """Bytes of one output channel group in memory: its parameters, then its weight words."""
-        return self.param_group_bytes + chunk_words * self.weight_word_bytes(implicit_index)
+    def weight_beats(self, words: int, implicit_index: bool, narrow: bool) -> int:
+        """Beats of the weight port that hold the first `words` words of a chunk."""
+        return -(-words * self.weight_word_bytes(implicit_index, narrow) // self.weight_bytes)
+
+    def chunk_bytes(self, chunk_words: int, implicit_index: bool, narrow: bool) -> int:
+        """Bytes of one output channel group in memory: parameters, then weight words, in whole beats."""
+        return self.param_group_bytes + self.weight_beats(chunk_words, implicit_index, narrow) * self.weight_bytes
 
     def rtl_parameters(self) -> dict[str, int]:
         """Parameters of the SystemVerilog top module; the modules below take the ones that they need."""
@@ -152,6 +173,7 @@ class HwConfig:
             "VBits": self.v_bits,
             "AccBits": self.acc_bits,
             "YBits": self.y_bits,
+            "NarrowU": int(self.narrow_u),
             "ActWords": self.act_words,
             "VWords": self.v_words,
             "WeightWords": self.weight_words,
@@ -179,7 +201,7 @@ class HwConfig:
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "array": ("channels", "tiles", "sub_row"),
-    "precision": ("act_bits", "u_bits", "v_bits", "acc_bits", "y_bits"),
+    "precision": ("act_bits", "u_bits", "v_bits", "acc_bits", "y_bits", "narrow_u"),
     "buffers": ("act_words", "v_words", "weight_words", "param_groups", "out_words"),
     "memory": ("weight_bytes", "burst_beats", "bandwidth_gbs", "latency_cycles"),
     "clock": ("mhz",),
@@ -192,7 +214,7 @@ def _typed(name: str, section: str, key: str, value: Any) -> Any:
     if kind == "float" and type(value) is int and abs(value) < 1 << 53:
         value = float(value)
     if type(value).__name__ != kind or (kind == "float" and not math.isfinite(value)):
-        kinds = {"int": "an integer", "float": "a finite number", "str": "a string"}
+        kinds = {"int": "an integer", "bool": "true or false", "float": "a finite number", "str": "a string"}
         raise ConfigError(f"HwConfig {name}: {section}.{key} = {reprlib.repr(value)}: must be {kinds[kind]}")
     return value
 
@@ -243,6 +265,11 @@ def load(source: str | Path | HwConfig) -> HwConfig:
         return parse(_text(path), path.stem)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def known() -> list[HwConfig]:
+    """Every HwConfig of hw/configs, by name."""
+    return [load(path) for path in sorted(CONFIG_DIR.glob("*.toml"))]
 
 
 def _text(path: Path) -> str:

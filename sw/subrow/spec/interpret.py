@@ -43,25 +43,28 @@ def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> 
     words = -(-steps // TAP_LANES) if direct else steps
     if words != ins.chunk_words:
         raise ProgramError(f"layer {ins.layer_id}: chunk_words {ins.chunk_words}, the reduction needs {words}")
-    word_bytes = hw.weight_word_bytes(bool(ins.implicit_index))
-    chunk = hw.param_group_bytes + words * word_bytes
+    implicit, narrow = bool(ins.implicit_index), bool(ins.narrow_u)
+    if narrow and not hw.narrow_u:
+        raise ProgramError(f"layer {ins.layer_id}: weights in 4 bits, HwConfig {hw.name} has narrow_u = false")
+    first, word_bytes = hw.param_group_bytes, hw.weight_word_bytes(implicit, narrow)
+    chunk = first + -(-words * word_bytes // hw.weight_bytes) * hw.weight_bytes
     end = ins.weight_offset + ins.kgs * chunk
     if end > image.size:
         raise ProgramError(f"layer {ins.layer_id}: weights end at byte {end}, the Program image has {image.size}")
     chunks = image[ins.weight_offset : end].reshape(ins.kgs, chunk)
-    parameters = np.ascontiguousarray(chunks[:, : hw.param_group_bytes]).view(_PARAMETERS).ravel()
+    parameters = np.ascontiguousarray(chunks[:, :first]).view(_PARAMETERS).ravel()
     taps = 1 if direct else TAP_LANES * groups
     u = np.zeros((taps, ins.kgs, hw.channels, ins.v_words, hw.sub_row), np.int64)
     for kg in range(ins.kgs):
-        raw = chunks[kg, hw.param_group_bytes :].reshape(words, word_bytes)
-        values, index = (_by_tap(ins, a, groups) for a in _entries(raw, hw, bool(ins.implicit_index)))
-        if ins.implicit_index:
+        raw = chunks[kg, first : first + words * word_bytes].reshape(words, word_bytes)
+        values, index = (_by_tap(ins, a, groups) for a in _entries(raw, hw, implicit, narrow))
+        if implicit:
             index = np.broadcast_to(np.arange(ins.sub_s), values.shape)
         # [taps, Pk, red_words, sub_s]; unused places of a short sub-row add a zero to channel 0
         part = np.zeros((*values.shape[:3], hw.sub_row), np.int64)
         np.add.at(part, (*np.indices(values.shape)[:3], index), values)
-        first = kg * ins.v_kstep
-        u[:, kg, :, first : first + ins.red_words] = part
+        own = kg * ins.v_kstep
+        u[:, kg, :, own : own + ins.red_words] = part
     count = ins.out_cb * hw.sub_row
     u = u.reshape(taps, ins.kgs * hw.channels, ins.v_words, hw.sub_row)[:, :count]
     if ins.tile == TileKind.LINEAR:  # word i of the reduction is lane i % 4 of V word i / 4
@@ -77,17 +80,17 @@ def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> 
     return LayerWeights(u, bias, mult, scale % 64, scale // 64 * 64)
 
 
-def _entries(raw: NDArray[np.uint8], hw: HwConfig, implicit: bool) -> tuple[IntArray, IntArray]:
+def _entries(raw: NDArray[np.uint8], hw: HwConfig, implicit: bool, narrow: bool) -> tuple[IntArray, IntArray]:
     """Weights and indices [words, lane, Pk] of weight words."""
     bits = np.unpackbits(raw, axis=1, bitorder="little").astype(np.int64)
-    entries = TAP_LANES * hw.channels
-    weights = bits[:, : entries * hw.u_bits].reshape(len(raw), TAP_LANES, hw.channels, hw.u_bits)
-    powers = np.int64(1) << np.arange(hw.u_bits, dtype=np.int64)
+    entries, width = TAP_LANES * hw.channels, 4 if narrow else hw.u_bits
+    weights = bits[:, : entries * width].reshape(len(raw), TAP_LANES, hw.channels, width)
+    powers = np.int64(1) << np.arange(width, dtype=np.int64)
     powers[-1] = -powers[-1]
     values = weights @ powers
     if implicit:
         return values, np.zeros_like(values)
-    low = entries * hw.u_bits
+    low = entries * width
     index = bits[:, low : low + entries * hw.idx_bits].reshape(len(raw), TAP_LANES, hw.channels, hw.idx_bits)
     return values, index @ (np.int64(1) << np.arange(hw.idx_bits, dtype=np.int64))
 

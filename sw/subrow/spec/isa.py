@@ -12,7 +12,7 @@ from typing import Any
 
 from subrow.spec.errors import ProgramError
 
-ISA_VERSION = 6
+ISA_VERSION = 7
 INSTRUCTION_BYTES = 128
 MAX_TAPS = 36
 OPCODE_LAYER = 1
@@ -43,6 +43,7 @@ FIELDS: tuple[Field, ...] = (
     F("opcode", 4, "1: layer; anything else stops the engine with error ILLEGAL_OPCODE"),
     F("tile", 2, "0: direct 2x2 quad, 1: F(2x2,3x3), 2: F(4x4,3x3), 3: one pixel, its reduction on four lanes"),
     F("implicit_index", 1, "1: step j of a sub-row takes channel j, and weight words carry no indices"),
+    F("narrow_u", 1, "1: weights stand in memory in 4 bits; 0: in u_bits of the HwConfig"),
     F("resident", 1, "1: the weights of a pass are fetched once and stay; 0: fetched again for every block"),
     F("residual", 1, "1: add the tensor at res_offset"),
     F("pool", 1, "1: 2x2 maximum, stride 2, after the activation"),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subrow.spec import isa
+from subrow.spec.hwconfig import NARROW_BITS
 from subrow.spec.timing.geometry import Geometry, Span
 from subrow.spec.winograd import TAP_LANES, TileKind, output_tap_weights, tile
 
@@ -75,6 +76,8 @@ def _fields(ins: Instruction, hw: HwConfig, layers: int) -> str | None:
         )
     if not 1 <= ins.sub_s <= hw.sub_row:
         return "sub_s is outside 1..L"
+    if ins.narrow_u and not hw.narrow_u:
+        return "weights are in 4 bits, which this engine does not read"
     if any(getattr(ins, name) == 0 for name in _SIZES):
         return "a size is 0"
     return _outputs(ins, layers)
@@ -174,7 +177,7 @@ def _memory(ins: Instruction, hw: HwConfig, image_bytes: int, arena_bytes: int) 
 
 
 def _chunk(ins: Instruction, hw: HwConfig) -> int:
-    return hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index))
+    return hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index), bool(ins.narrow_u))
 
 
 def _chunks(ins: Instruction, hw: HwConfig, image: Image) -> Image:
@@ -202,8 +205,9 @@ def _sums(ins: Instruction, hw: HwConfig, image: Image) -> str | None:
 
 def _tap_sums(ins: Instruction, hw: HwConfig, chunk: Image) -> NDArray[np.int64]:
     """Largest |sum| of each tap and output channel, [taps, Pk]; the taps of a direct layer share their weights."""
-    words = chunk[hw.param_group_bytes :].reshape(ins.chunk_words, -1)
-    u = _magnitudes(words, TAP_LANES * hw.channels, hw.u_bits)
+    size = hw.weight_word_bytes(bool(ins.implicit_index), bool(ins.narrow_u))
+    words = chunk[hw.param_group_bytes :][: ins.chunk_words * size].reshape(ins.chunk_words, size)
+    u = _magnitudes(words, TAP_LANES * hw.channels, hw.stored_bits(bool(ins.narrow_u)))
     steps = ins.red_words * ins.sub_s
     if ins.tile == TileKind.DIRECT:  # the rest of the last word is never used
         sums = np.broadcast_to(u.reshape(-1, hw.channels)[:steps].sum(0, dtype=np.int64), (TAP_LANES, hw.channels))
@@ -219,6 +223,9 @@ def _magnitudes(words: Image, entries: int, bits: int) -> NDArray[np.int32]:
     if bits in (8, 16):
         whole = np.ascontiguousarray(words[:, : entries * bits // 8])
         return np.abs(whole.view(np.int8 if bits == 8 else np.dtype("<i2")).astype(np.int32))
+    if bits == NARROW_BITS:
+        pairs = words[:, : entries // 2]
+        return np.abs((np.stack((pairs & 15, pairs >> 4), -1).reshape(len(words), entries) ^ 8).astype(np.int32) - 8)
     flags = np.unpackbits(words[:, : -(-entries * bits // 8)], axis=1, bitorder="little")[:, : entries * bits]
     places = np.int32(1) << np.arange(bits, dtype=np.int32)
     places[-1] = -places[-1]  # two's complement

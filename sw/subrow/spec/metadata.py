@@ -218,7 +218,7 @@ def _flag(value: object, at: str) -> None:
 
 
 _FLAGS = ("pool", "relu", "residual")
-_COUNTS = ("stride", "groups", "weight_bytes")
+_COUNTS = ("stride", "groups", "bits", "weight_bytes")
 _LISTS = {"kernel": 2, "blocks": 2, "input": 3, "output": 3, "image_window": 3}
 
 

@@ -127,7 +127,7 @@ def check_weights(program: Program, hw: HwConfig) -> None:
     for ins, info in zip(program.decoded(), program.layers, strict=True):
         if info.density[1] != hw.sub_row:
             raise _differs(info, "density", f"{info.density[0]}/{info.density[1]}", f"sub-rows of {hw.sub_row}")
-        size = ins.kgs * hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index))
+        size = ins.kgs * hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index), bool(ins.narrow_u))
         if info.details.get("weight_bytes", size) != size:
             raise _differs(info, "details.weight_bytes", info.details["weight_bytes"], f"{size} bytes")
 

@@ -160,7 +160,7 @@ class Array:
 
     def _word(self, words: int) -> int:
         """Beats of the layer's stream up to the chunk's first `words` words."""
-        return self._chunk() * self.g.chunk_beats + self.g.param_beats + words * self.g.word_beats
+        return self._chunk() * self.g.chunk_beats + self.g.param_beats + self.g.word_beats(words)
 
     def _starved(self, start: int, half: int) -> bool:
         """A unit whose weights are still on their way, tap group by tap group; False when it must wait."""

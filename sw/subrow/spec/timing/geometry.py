@@ -125,8 +125,12 @@ class Geometry:
         return self.ins.red_words * self.ins.sub_s
 
     @cached_property
-    def word_beats(self) -> int:
-        return self.hw.weight_word_bytes(bool(self.ins.implicit_index)) // self.hw.weight_bytes
+    def word_bytes(self) -> int:
+        return self.hw.weight_word_bytes(bool(self.ins.implicit_index), bool(self.ins.narrow_u))
+
+    def word_beats(self, words: int) -> int:
+        """Beats that hold the first `words` words of a chunk."""
+        return -(-words * self.word_bytes // self.hw.weight_bytes)
 
     @cached_property
     def param_beats(self) -> int:
@@ -135,7 +139,7 @@ class Geometry:
     @cached_property
     def chunk_beats(self) -> int:
         """Beats of one output channel group: parameters, then weights."""
-        return self.param_beats + self.ins.chunk_words * self.word_beats
+        return self.param_beats + self.word_beats(self.ins.chunk_words)
 
     @cached_property
     def chunks(self) -> int:

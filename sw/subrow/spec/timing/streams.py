@@ -301,7 +301,7 @@ class WeightFetch:
     def _data(self, g: Geometry, first: int, words: int, params: bool) -> float:
         """First beat of a request whose first item is added in cycle `first`."""
         wanted = 2 * self.hw.burst_beats - (g.param_beats if params else 0)
-        items = max(1, min(words, -(-wanted // g.word_beats))) + params
+        items = max(1, min(words, -(-wanted * self.hw.weight_bytes // g.word_bytes))) + params
         return first + items + lat.ASK_TO_ADDRESS + self.hw.latency_cycles
 
     def _ask(self, layer: _Layer) -> bool:
@@ -325,8 +325,9 @@ class WeightFetch:
             layer.ready = max(layer.ready, self._data(g, time, g.ins.chunk_words - layer.word, False))
             return True
         self.words_asked += words
+        beats += g.word_beats(layer.word + words) - g.word_beats(layer.word)
         layer.word += words
-        self.memory.wgt.add(layer.ready, beats + words * g.word_beats)
+        self.memory.wgt.add(layer.ready, beats)
         if layer.word == g.ins.chunk_words:
             layer.chunk, layer.word, layer.params = layer.chunk + 1, 0, False
         return True
