@@ -144,7 +144,7 @@ def budgets(name: str, data: Dataset, say: Say) -> list[Budget]:
         limit = pruner.cycles({c.layer: s for c in found.curves})
         same = uniform(found, limit, pruner.cycles)
         assert same is not None  # s itself fits
-        choice = for_budget(found, pruner, limit, ROUNDS, lambda label, _: say(f"{name}, {limit:,} cycles: {label}"))
+        choice = for_budget(found, pruner, limit, ROUNDS, lambda label, _: say(f"{name}: {label}"))
         accuracy = [graph_accuracy(g, hw, data.test) for g in (choice.graph, pruner.pruned(same))]
         say(f"{name}, {limit:,} cycles: search {accuracy[0]:.2f} %, uniform {accuracy[1]:.2f} %")
         rows.append(Budget(name, limit, choice.cycles, round(accuracy[0], 2), f"{next(iter(same.values()))}/8",
