@@ -21,6 +21,7 @@ OWN = {
 ILLEGAL = [
     ("ram", "Depth", 1), ("fifo", "Depth", 3), ("axi_read", "DataBytes", 12), ("axi_write", "BurstBeats", 12),
     ("arb2", "DataBytes", 2), ("afetch", "SubRow", 5), ("rfetch", "OutWords", 1000), ("wfetch", "BurstBeats", 32),
+    ("wfetch_data", "NarrowU", 2), ("wfetch_data", "UBits", 4), ("wfetch_data", "WeightBytes", 32),
     ("ctrl", "WeightBytes", 4), ("mac2", "VBits", 14), ("array", "Tiles", 3), ("array", "AccBits", 12),
     ("mac2", "AccBits", 32), ("mac1", "AccBits", 49), ("bt", "OutBits", 4), ("otrans_data", "YBits", 49),
     ("itrans_data", "VBits", 7), ("itrans", "VWords", 768), ("otrans", "SubRow", 2), ("otrans", "Channels", 24),

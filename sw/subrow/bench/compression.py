@@ -28,6 +28,7 @@ from subrow.explore.sensitivity import measure
 from subrow.frontend.load import load_model
 from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph, as_float32
+from subrow.passes.choose_tile import TileName
 from subrow.planning import lowered, with_tiles
 from subrow.spec import hwconfig
 from subrow.trained import WEIGHTS, Trained, trained
@@ -119,7 +120,8 @@ def post_training(name: str, data: Dataset, say: Say) -> list[PostTraining]:
 
     keep("float", 1, "float32", module_accuracy(model, data.test))
     keep("brevitas, post-training", 1, "8", module_accuracy(brevitas_int8(model, images), data.test))
-    for tile, bits in itertools.product(("f2", "f4"), BITS):
+    tiles: tuple[TileName, ...] = ("f2", "f4")
+    for tile, bits in itertools.product(tiles, BITS):
         dense = quantised(model, images[:2], hw, None, tile, images, bits=bits)
         keep(f"Subrow, dense {tile.upper()}", 1, str(bits), graph_accuracy(dense, hw, data.test))
     for density in DENSITIES:
