@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from subrow.cli_options import Json, ProgramHw, ProgramPath, check_folder
-from subrow.console import complain, output, print_json, say, step_bars, table
+from subrow.cli_options import Bitfile, DeviceName, Json, ProgramHw, ProgramPath, check_folder
+from subrow.console import output, print_json, say, step_bars, table, warn
 from subrow.source import load_program
 from subrow.spec.program import Program, write_atomic
 
 if TYPE_CHECKING:
     from subrow.board.bench import Bench
     from subrow.devices.pynq.device import Pynq
-
-
-class BenchDevice(StrEnum):
-    emulator = "emulator"
-    verilator = "verilator"
-    pynq = "pynq"
-
-
-Bitfile = Annotated[Path | None, typer.Option(help="the .bit of a board's build; without a board: simulated")]
-
-
-def _told(text: str) -> None:
-    complain("warning", text)
 
 
 def doctor(
@@ -44,7 +30,7 @@ def doctor(
     checks = host_checks()
     if path is not None:
         program, config = load_program(path, hw)
-        start = opener("pynq", config, bitfile, _told)
+        start = opener("pynq", config, bitfile, warn)
         checks += board_checks(lambda: cast("Pynq", start()), program)
     if as_json:
         print_json({"checks": [dataclasses.asdict(c) for c in checks], "ok": healthy(checks)})
@@ -58,7 +44,7 @@ def doctor(
 
 
 def bench(
-    path: ProgramPath, device: Annotated[BenchDevice, typer.Option(help="what is measured")] = BenchDevice.verilator,
+    path: ProgramPath, device: Annotated[DeviceName, typer.Option(help="what is measured")] = DeviceName.verilator,
     dense: Annotated[Path | None, typer.Option(help="a dense Program of the same network, as baseline")] = None,
     images: Annotated[int, typer.Option(min=1, help="images, of random numbers")] = 4, bitfile: Bitfile = None,
     out: Annotated[Path | None, typer.Option(help="folder for bench.json and bench.html")] = None,
@@ -78,7 +64,7 @@ def bench(
     for name, file in (("program", path), ("dense", dense)):
         if file is not None:
             programs[name], configs[name] = load_program(file, hw if name == "program" else None)
-    starts = {name: opener(device.value, config, bitfile, _told if name == "program" else lambda text: None)
+    starts = {name: opener(device.value, config, bitfile, warn if name == "program" else lambda text: None)
               for name, config in configs.items()}  # fmt: skip
     with step_bars() as bars:
         for name, program in programs.items():

@@ -20,8 +20,8 @@ from subrow.bench.page import Page, PageTable, Photo, decibels, png
 from subrow.compress.stages import module_accuracy
 from subrow.devices import open_device
 from subrow.evaluate import program_accuracy
-from subrow.report.document import ESTIMATED, MEASURED
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.origins import ESTIMATED, MEASURED
 from subrow.spec.program import Program
 from subrow.spec.timing import estimate
 

@@ -13,10 +13,10 @@ import numpy as np
 from subrow.devices.base import Device, Int8Array, RunResult
 from subrow.spec.energy import Energy, energy_json, network_energy
 from subrow.spec.errors import InputError
+from subrow.spec.origins import ESTIMATED, MEASURED, SIMULATED
 from subrow.spec.program import Program
 
 SEED = 1
-SIMULATED, MEASURED = "simulated", "measured"
 WHAT = {
     SIMULATED: "cycles of the engine in its clock; what the host does before and after is not in it",
     MEASURED: "wall clock of `run`, with packing, cache maintenance and unpacking by the host",
@@ -154,6 +154,6 @@ def _json(b: Bench) -> dict[str, Any]:
         "energy_uj": energy_json(b.energy),
         "layers": [dataclasses.asdict(layer) for layer in b.layers],
         "origin": {"times": b.origin, "times_are": WHAT[b.origin], "gops": b.origin, "layers": b.origin,
-                   "watts": "measured by the board" if b.watts else "this device has no sensor",
-                   "energy_uj": "estimated (spec/energy.toml)"},
+                   "watts": f"{MEASURED} by the board" if b.watts else "this device has no sensor",
+                   "energy_uj": f"{ESTIMATED} (spec/energy.toml)"},
     }  # fmt: skip
