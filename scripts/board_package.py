@@ -21,7 +21,7 @@ PARTS = (
     "__init__.py", "toolenv.py", "board", "notebooks", "spec", "devices/__init__.py", "devices/base.py",
     "devices/engine.py", "devices/engine_device.py", "devices/registers.py", "devices/subrow_regs.json",
     "devices/pynq/__init__.py", "devices/pynq/device.py", "devices/pynq/lock.py", "devices/pynq/overlay.py",
-    "devices/pynq/port.py", "devices/pynq/uio.py",
+    "devices/pynq/port.py", "devices/pynq/uio.py", "report/__init__.py", "report/verify.py",
 )  # fmt: skip
 PROJECT = """[build-system]
 requires = ["setuptools>=77"]

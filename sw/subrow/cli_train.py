@@ -212,8 +212,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Accuracy of a trained network or of a Program on labelled images."""
+    from subrow.board.accuracy import program_accuracy
     from subrow.board.start import check_bitfile, opener, origin
-    from subrow.evaluate import program_accuracy, trained_accuracy
+    from subrow.evaluate import trained_accuracy
 
     def start(hw: HwConfig) -> Device:
         return opener(ran, hw, bitfile, warn)()

@@ -82,6 +82,9 @@ def test_every_module_imports_and_a_program_is_checked_and_computed(installed: P
     (("bench", "q.subrow"), 2, "q.subrow: cannot read Program"),
     (("bench", "p.subrow", "--hw", "wide"), 2, "compiled for HwConfig tiny"),
     (("run", "p.subrow", "--input", "p.subrow", "--output", "y.npy"), 2, "give a .npy of numbers"),
+    (("evaluate", "p.subrow", "--input", "p.subrow", "--labels", "y.npy"), 2, "give a .npy of numbers"),
+    (("verify", "p.subrow", "--images", "0"), 2, "--images 0, --seed 1: must be at least 1"),
+    (("verify", "p.subrow", "--bitfile", "x.bit"), 2, "run this on a board with a PYNQ image"),
     (("bench", "p.subrow", "--bitfile", "x.bit"), 2, "run this on a board with a PYNQ image"),
 ))  # fmt: skip
 def test_the_command_without_a_board(installed: Path, tmp_path: Path, arguments: tuple[str, ...], code: int,
@@ -107,7 +110,11 @@ def test_the_command_on_the_simulated_engine(tmp_path: Path, capsys: pytest.Capt
     y = np.load(tmp_path / "y.npy")
     np.testing.assert_array_equal(y[1], layer.expected(HW) * np.float32(0.5))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.subrow", "x.npy", "y.npy"]
+    np.save(tmp_path / "labels.npy", y.reshape(2, -1).argmax(1) + [0, 1])
+    assert main(["evaluate", str(path), "--input", f"{tmp_path}/x.npy", "--labels", f"{tmp_path}/labels.npy"]) == 0
+    assert main(["verify", str(path), "--images", "1"]) == 0
     assert main(["doctor", str(path)]) == 0
     assert main(["bench", str(path), "--images", "1", "--out", str(tmp_path / "o")]) == 0
     out = capsys.readouterr().out
+    assert "accuracy 50.00 % of 2 images on pynq (simulated)" in out and "equal   layer0" in out
     assert "ok     golden" in out and "(simulated)" in out and (tmp_path / "o" / "bench.html").exists()
