@@ -13,11 +13,11 @@ from typing import Any
 
 from subrow.area import MUX8, RUN_COMMANDS
 from subrow.bitstream import fasm, netlist_faults, xray
-from subrow.bitstream.boards import Board
+from subrow.bitstream.boards import Board, fabric_clock
 from subrow.bitstream.folder import File, Product, digest_of
-from subrow.bitstream.hwh import hwh
 from subrow.bitstream.open_tools import PLACE_AND_ROUTE, READ_BITS, WRITE_BITS, OpenTools
 from subrow.bitstream.vivado import BOARDS, rtl_files
+from subrow.devices.handoff import Place, handoff
 from subrow.spec.errors import ConfigError, MissingTool
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import write_atomic
@@ -54,8 +54,13 @@ def files(hw: HwConfig, board: Board) -> list[File]:
     result.append(File("open/clock.xdc", clock.encode(), generated))
     result.append(File("open/synthesis.ys", "\n".join(synthesis(hw, [f.path for f in result])).encode(), generated))
     result.append(File("open/mux8.v", MUX8.encode(), "subrow.area"))
-    result.append(File("subrow.hwh", hwh(hw, board).encode(), generated))
+    result.append(File("subrow.hwh", handoff(hw, where(hw, board)).encode(), generated))
     return result
+
+
+def where(hw: HwConfig, board: Board) -> Place:
+    """Where the hardware description says that the engine is. Raises ConfigError for a clock that cannot be made."""
+    return Place(board.part, board.board_part, board.register_base, board.register_bytes, fabric_clock(hw.mhz))
 
 
 def products(command: str) -> list[Product]:
