@@ -141,7 +141,7 @@ def _bench(options: argparse.Namespace) -> int:
         print(f"{label:18}" + "".join(f"{cell:32}" for cell in cells).rstrip())
     print()
     for label, *cells in (LAYER_HEAD, *layer_rows(results["program"])):
-        print(f"{label:24}" + "".join(f"{cell:>12}" for cell in cells))
+        print(f"{label:24}" + "".join(f"{cell:>15}" for cell in cells).rstrip())
     return 0
 
 
