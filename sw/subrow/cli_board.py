@@ -31,7 +31,8 @@ def doctor(
     if path is not None:
         program, config = load_program(path, hw)
         start = opener("pynq", config, bitfile, warn)
-        checks += board_checks(lambda: cast("Pynq", start()), program)
+        found = board_checks(lambda: cast("Pynq", start()), program)
+        checks += [c for c in found if c.name not in {known.name for known in checks}]  # Python: this machine's, once
     if as_json:
         print_json({"checks": [dataclasses.asdict(c) for c in checks], "ok": healthy(checks)})
     else:
@@ -53,7 +54,7 @@ def bench(
     """Latency, throughput, counters and energy of a Program on a device."""
     from subrow.board.bench import bench as run
     from subrow.board.bench import document
-    from subrow.board.page import LAYER_HEAD, layer_rows, page, summary
+    from subrow.board.page import LAYER_HEAD, layer_rows, layers_title, page, summary, verdict
     from subrow.board.start import opener
 
     if out is not None:
@@ -80,10 +81,8 @@ def bench(
         return
     main = results["program"]
     output().print(table(f"{main.program} on {main.hw}", ("", *results), (), summary(results)))
-    title = f"Layers ({main.origin}, last image)"
-    output().print(table(title, LAYER_HEAD[:1], LAYER_HEAD[1:], layer_rows(main)))
+    output().print(table(layers_title(main), LAYER_HEAD[:1], LAYER_HEAD[1:], layer_rows(main)))
     if found["speedup"] is not None:
-        say(f"{found['speedup']:.2f}x faster than dense ({main.origin}), {found['energy_ratio']:.2f}x less energy "
-            "(estimated)")  # fmt: skip
+        say(verdict(found, main.origin))
     if out is not None:
         say(f"{out}/bench.json, {out}/bench.html")

@@ -159,7 +159,9 @@ def test_the_command_on_the_simulated_engine(tmp_path: Path, capsys: pytest.Capt
     assert main(["evaluate", str(path), "--input", f"{tmp_path}/x.npy", "--labels", f"{tmp_path}/labels.npy"]) == 0
     assert main(["verify", str(path), "--images", "1"]) == 0
     assert main(["doctor", str(path)]) == 0
-    assert main(["bench", str(path), "--images", "1", "--out", str(tmp_path / "o")]) == 0
+    options = "--images", "1", "--dense", str(path), "--out", str(tmp_path / "o")
+    assert main(["bench", str(path), *options]) == 0
     out = capsys.readouterr().out
     assert "accuracy 50.00 % of 2 images on pynq (simulated)" in out and "equal   layer0" in out
+    assert "Layers of test (simulated, last image)" in out and "1.00x faster than dense (simulated), 1.00x less" in out
     assert "ok     golden" in out and "(simulated)" in out and (tmp_path / "o" / "bench.html").exists()

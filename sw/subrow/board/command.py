@@ -18,7 +18,7 @@ import numpy as np
 from subrow.board.accuracy import program_accuracy
 from subrow.board.bench import bench, document
 from subrow.board.doctor import board_checks, healthy
-from subrow.board.page import LAYER_HEAD, layer_rows, page, summary
+from subrow.board.page import LAYER_HEAD, layer_rows, layers_title, page, summary, verdict
 from subrow.board.start import opener, origin
 from subrow.report.verify import random_batches, verify_batches
 from subrow.spec import hwconfig
@@ -139,9 +139,11 @@ def _bench(options: argparse.Namespace) -> int:
         return 0
     for label, *cells in [("", *results), *summary(results)]:
         print(f"{label:18}" + "".join(f"{cell:32}" for cell in cells).rstrip())
-    print()
+    print(f"\n{layers_title(results['program'])}")
     for label, *cells in (LAYER_HEAD, *layer_rows(results["program"])):
         print(f"{label:24}" + "".join(f"{cell:>15}" for cell in cells).rstrip())
+    if found["speedup"] is not None:
+        print(verdict(found, results["program"].origin))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from subrow.board.bench import WHAT, Bench
 from subrow.spec.origins import ESTIMATED, MEASURED
@@ -47,6 +48,17 @@ def layer_rows(b: Bench) -> list[tuple[str, ...]]:
     return rows
 
 
+def layers_title(b: Bench) -> str:
+    """What stands above the rows of layers."""
+    return f"Layers of {b.program} ({b.origin}, last image)"
+
+
+def verdict(found: Mapping[str, Any], origin: str) -> str:
+    """A Program against its dense baseline, from the document of both."""
+    return (f"{found['speedup']:.2f}x faster than dense ({origin}), {found['energy_ratio']:.2f}x less energy "
+            f"({ESTIMATED})")  # fmt: skip
+
+
 LAYER_HEAD = ("layer", "ms", "issued", "no input", "no weights", "blocked", "GOP/s", f"uJ ({ESTIMATED})")
 
 
@@ -61,7 +73,7 @@ def page(results: Mapping[str, Bench]) -> str:
         _table(("", *results), summary(results)),
     ]  # fmt: skip
     for name, b in results.items():
-        parts += [f"<h2>Layers of {html.escape(name)} ({b.origin}, last image)</h2>",
+        parts += [f"<h2>{html.escape(name)}: {html.escape(layers_title(b))}</h2>",
                   _table(LAYER_HEAD, layer_rows(b))]  # fmt: skip
     return "\n".join(parts) + "\n"
 
