@@ -28,6 +28,8 @@ ORIGIN = "Yosys, nextpnr, prjxray"
 TOP = "subrow_pynq_z2"
 BOARD = "pynq-z2"
 PORT_BYTES = 8
+SMALL = BOARDS / BOARD / "small" / "subrow_engine.sv"
+"""Stand-in of the engine for a small design that goes through the whole flow in minutes."""
 PLACER = "static"
 """nextpnr's placer: the engine has no pads to start from; its wires come out 0.6 times as long as by the default."""
 
@@ -43,12 +45,16 @@ def check(hw: HwConfig, board: Board) -> None:
         )
 
 
-def files(hw: HwConfig, board: Board) -> list[File]:
-    """What the tools read: RTL, constraints; and the hardware description, which no tool makes."""
+def files(hw: HwConfig, board: Board, small: bool = False) -> list[File]:
+    """What the tools read: RTL, constraints; and the hardware description, which no tool makes.
+
+    small: with the stand-in of the engine that has its registers, one DSP and one block RAM.
+    """
     check(hw, board)
     extra = [*sorted((BOARDS / "rtl").glob("subrow_axi3_*.sv")), BOARDS / "rtl" / "subrow_zynq7.sv",
              BOARDS / BOARD / "primitives.v", BOARDS / BOARD / f"{TOP}.sv"]  # fmt: skip
-    result = [File(f"open/{place}", p.read_bytes(), str(p.relative_to(REPO_ROOT))) for place, p in rtl_files(extra)]
+    sources = [(place, SMALL if small and p.name == SMALL.name else p) for place, p in rtl_files(extra)]
+    result = [File(f"open/{place}", p.read_bytes(), str(p.relative_to(REPO_ROOT))) for place, p in sources]
     generated = f"generated from HwConfig {hw.name}"
     clock = f"create_clock -period {1000 / hw.mhz:.3f} [get_nets clk]\n"
     result.append(File("open/clock.xdc", clock.encode(), generated))
