@@ -107,13 +107,14 @@ PART_WEIGHTS = 1 << 20
 
 
 def parts_of(ins: Instruction, hw: HwConfig) -> Iterator[Instruction]:
-    """A layer as instructions of some of its output channels each, with weights of about PART_WEIGHTS at most.
+    """A layer as instructions of some of its output channels each, with about PART_WEIGHTS weights and outputs at most.
 
     A layer whose weight chunks read different channels (v_kstep) is small and stays whole.
     """
     kind = TileKind(ins.tile)
     taps = ins.kernel_h * ins.kernel_w if kind in (TileKind.DIRECT, TileKind.LINEAR) else tile(kind).taps
-    groups = max(1, PART_WEIGHTS // (ins.in_cb * hw.sub_row * taps * hw.channels))
+    most = max(ins.in_cb * hw.sub_row * taps, ins.conv_h * ins.conv_w)
+    groups = max(1, PART_WEIGHTS // (most * hw.channels))
     if ins.v_kstep or groups >= ins.kgs:
         yield ins
         return
