@@ -11,6 +11,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="seed of every random choice; a failing bench prints it")
     parser.addoption("--rtl", type=Path, default=None, help="folder of RTL that the benches run on instead of hw/rtl")
+    parser.addoption("--tools", type=Path, default=Path("/"), help="root of the Debian tree with the open flow's tools")
 
 
 def pytest_configure(config: pytest.Config) -> None:

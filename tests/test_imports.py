@@ -23,7 +23,8 @@ ALLOWED = {
     "devices": {"devices", "spec", "toolenv"},
     "report": {"report", "devices", "spec"},
     # Modules of the top level: shared tools first, then what hands work from one package to the next.
-    "board": {"board", "devices", "spec", "toolenv"},  # boards lack the compiler and what prints for it
+    # Boards lack the compiler and what prints for it; of report they have verify.
+    "board": {"board", "devices", "report", "spec", "toolenv"},
     "notebooks": set(),  # a folder of notebooks, for PYNQ to find
     "toolenv": {"spec"},
     "console": {"spec"},
@@ -39,7 +40,7 @@ ALLOWED = {
     "explore": {"compress", "estimate", "explore", "ir", "passes", "planning", "spec"},  # density of each layer
     "trained": {"frontend", "ir", "spec"},  # folders of weights and cards
     "finetune": {"api", "compress", "frontend", "ir", "passes", "planning", "spec", "trained"},  # a recipe
-    "evaluate": {"api", "compress", "devices", "spec", "trained"},  # accuracy of what was trained
+    "evaluate": {"api", "board", "compress", "devices", "spec", "trained"},  # accuracy of what was trained
     "__init__": {"api", "devices"},  # the two names that users see
     # Entry points: they put everything together, and nothing but an entry point is built on them.
     "demo": EVERYTHING - {"bench"},

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from subrow.cli_options import Json, ProgramHw, ProgramPath, check_folder
-from subrow.console import complain, output, print_json, say, step_bars, table
+from subrow.cli_options import Bitfile, DeviceName, Json, ProgramHw, ProgramPath, check_folder
+from subrow.console import output, print_json, say, step_bars, table, warn
 from subrow.source import load_program
 from subrow.spec.program import Program, write_atomic
 
 if TYPE_CHECKING:
     from subrow.board.bench import Bench
     from subrow.devices.pynq.device import Pynq
-
-
-class BenchDevice(StrEnum):
-    emulator = "emulator"
-    verilator = "verilator"
-    pynq = "pynq"
-
-
-Bitfile = Annotated[Path | None, typer.Option(help="the .bit of a board's build; without a board: simulated")]
-
-
-def _told(text: str) -> None:
-    complain("warning", text)
 
 
 def doctor(
@@ -44,8 +30,9 @@ def doctor(
     checks = host_checks()
     if path is not None:
         program, config = load_program(path, hw)
-        start = opener("pynq", config, bitfile, _told)
-        checks += board_checks(lambda: cast("Pynq", start()), program)
+        start = opener("pynq", config, bitfile, warn)
+        found = board_checks(lambda: cast("Pynq", start()), program)
+        checks += [c for c in found if c.name not in {known.name for known in checks}]  # Python: this machine's, once
     if as_json:
         print_json({"checks": [dataclasses.asdict(c) for c in checks], "ok": healthy(checks)})
     else:
@@ -58,7 +45,7 @@ def doctor(
 
 
 def bench(
-    path: ProgramPath, device: Annotated[BenchDevice, typer.Option(help="what is measured")] = BenchDevice.verilator,
+    path: ProgramPath, device: Annotated[DeviceName, typer.Option(help="what is measured")] = DeviceName.verilator,
     dense: Annotated[Path | None, typer.Option(help="a dense Program of the same network, as baseline")] = None,
     images: Annotated[int, typer.Option(min=1, help="images, of random numbers")] = 4, bitfile: Bitfile = None,
     out: Annotated[Path | None, typer.Option(help="folder for bench.json and bench.html")] = None,
@@ -67,7 +54,7 @@ def bench(
     """Latency, throughput, counters and energy of a Program on a device."""
     from subrow.board.bench import bench as run
     from subrow.board.bench import document
-    from subrow.board.page import LAYER_HEAD, layer_rows, page, summary
+    from subrow.board.page import LAYER_HEAD, layer_rows, layers_title, page, summary, verdict
     from subrow.board.start import opener
 
     if out is not None:
@@ -78,7 +65,7 @@ def bench(
     for name, file in (("program", path), ("dense", dense)):
         if file is not None:
             programs[name], configs[name] = load_program(file, hw if name == "program" else None)
-    starts = {name: opener(device.value, config, bitfile, _told if name == "program" else lambda text: None)
+    starts = {name: opener(device.value, config, bitfile, warn if name == "program" else lambda text: None)
               for name, config in configs.items()}  # fmt: skip
     with step_bars() as bars:
         for name, program in programs.items():
@@ -94,10 +81,8 @@ def bench(
         return
     main = results["program"]
     output().print(table(f"{main.program} on {main.hw}", ("", *results), (), summary(results)))
-    title = f"Layers ({main.origin}, last image)"
-    output().print(table(title, LAYER_HEAD[:1], LAYER_HEAD[1:], layer_rows(main)))
+    output().print(table(layers_title(main), LAYER_HEAD[:1], LAYER_HEAD[1:], layer_rows(main)))
     if found["speedup"] is not None:
-        say(f"{found['speedup']:.2f}x faster than dense ({main.origin}), {found['energy_ratio']:.2f}x less energy "
-            "(estimated)")  # fmt: skip
+        say(verdict(found, main.origin))
     if out is not None:
         say(f"{out}/bench.json, {out}/bench.html")

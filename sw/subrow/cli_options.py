@@ -22,6 +22,7 @@ class Tile(StrEnum):
 class DeviceName(StrEnum):
     emulator = "emulator"
     verilator = "verilator"
+    pynq = "pynq"
 
 
 class Against(StrEnum):
@@ -46,6 +47,7 @@ RandomCalibration = Annotated[bool, typer.Option(
     "--random-calibration", help="calibrate on random images: for trials of speed only, accuracy will be poor"
 )]
 ShapeOption = Annotated[str | None, typer.Option("--shape", help="input C,H,W; without it, that of the calibration")]
+Bitfile = Annotated[Path | None, typer.Option(help="the .bit of a board's build; without a board: simulated")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 
 

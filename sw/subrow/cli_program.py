@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from subrow.cli_options import Against, DeviceName, Json, ProgramHw, ProgramPath, check_folder, check_output
-from subrow.console import complain, load_array, output, print_json, save_array, say, step_bars, table
+from subrow.cli_options import Against, Bitfile, DeviceName, Json, ProgramHw, ProgramPath, check_folder, check_output
+from subrow.console import load_array, output, print_json, save_array, say, step_bars, table, warn
 from subrow.source import LayerCounter, load_images, load_program, refuse
 from subrow.spec import program as programs
 from subrow.spec.errors import InputError
@@ -31,7 +31,7 @@ def _warn(saturated: Iterable[Saturation]) -> None:
     """Tells of inputs that the Program cannot represent."""
     for item in saturated:
         if item.excessive:
-            complain("warning", str(item))
+            warn(str(item))
 
 
 def disasm(path: ProgramPath, as_json: Json = False) -> None:
@@ -49,12 +49,13 @@ def verify(
     path: ProgramPath,
     images: Annotated[int | None, typer.Option(min=1, help=f"random images; {VERIFY_IMAGES} without it")] = None,
     inputs: Annotated[list[str] | None, typer.Option("--input", help="[name=]x.npy: these images instead")] = None,
-    device: Annotated[DeviceName, typer.Option(help="what is verified")] = DeviceName.emulator, hw: ProgramHw = None,
+    device: Annotated[DeviceName, typer.Option(help="what is verified")] = DeviceName.emulator,
+    bitfile: Bitfile = None, hw: ProgramHw = None,
     seed: Annotated[int | None, typer.Option(min=0, help=f"of the random images; {VERIFY_SEED} without it")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Compare a device with the independent integer reference: every byte of every layer's output."""
-    from subrow.devices import open_device
+    from subrow.board.start import opener, origin
     from subrow.devices.base import saturation
     from subrow.report import verify as checks
     from subrow.report.document import saturated_json
@@ -62,6 +63,7 @@ def verify(
     if inputs:
         refuse({"--images": images, "--seed": seed}, "with --input, which takes the place of random images")
     program, config = load_program(path, hw)
+    start = opener(device.value, config, bitfile, warn)
     saturated: list[Saturation] = []
     if inputs:
         arrays = load_images(program, inputs, None)
@@ -72,14 +74,15 @@ def verify(
         count = images or VERIFY_IMAGES
         batches = checks.random_batches(program, count, VERIFY_SEED if seed is None else seed)
     _warn(saturated)
-    with step_bars() as bars, open_device(device.value, config) as opened:
+    with start() as opened, step_bars() as bars:
         opened.check_program(program)  # whole, before its first layers run
         task = bars.add_task("verify", total=len(program.layers) * count)
         rows = checks.verify_batches(program, opened, batches, lambda name, done: bars.advance(task, done))
     equal = all(r.equal for r in rows)
     if as_json:
         print_json({
-            "program": str(path), "device": device.value, "images": count, "equal": equal,
+            "program": str(path), "device": device.value, "origin": origin(device.value, bitfile),
+            "images": count, "equal": equal,
             "bytes": sum(r.compared for r in rows), "saturated": saturated_json(saturated),
             "layers": [dataclasses.asdict(r) for r in rows],
         })  # fmt: skip

@@ -13,13 +13,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subrow.cli_options import Bits, Hw, Json, Linear, ProgramHw, Tile, TileOption, check_folder, check_output
-from subrow.console import output, print_json, say, share_bar, table
+from subrow.cli_options import (
+    Bitfile,
+    Bits,
+    Hw,
+    Json,
+    Linear,
+    ProgramHw,
+    Tile,
+    TileOption,
+    check_folder,
+    check_output,
+)
+from subrow.console import output, print_json, say, share_bar, table, warn
 from subrow.source import hardware, load_program, refuse
 from subrow.spec.errors import InputError
 
 if TYPE_CHECKING:
     from models.datasets import Dataset
+    from subrow.devices import Device
     from subrow.explore.search import Choice, Pruner
     from subrow.explore.sensitivity import Sensitivity
     from subrow.spec.hwconfig import HwConfig
@@ -54,6 +66,8 @@ class Importance(StrEnum):
 class EvaluationDevice(StrEnum):
     torch = "torch"
     emulator = "emulator"
+    verilator = "verilator"
+    pynq = "pynq"
 
 
 def finetune(
@@ -208,30 +222,44 @@ def evaluate(
     data: Data,
     split: Annotated[Split, typer.Option(help="holdout: the training images that choices are made on")] = Split.test,
     device: Annotated[EvaluationDevice | None, typer.Option(
-        help="torch (trained networks alone, their default), or the emulator that a board equals bit for bit"
+        help="torch: trained networks alone, their default. emulator: a Program's default, bit for bit what a board "
+        "computes. verilator: the RTL. pynq: a board"
     )] = None,
-    hw: ProgramHw = None,
+    bitfile: Bitfile = None, hw: ProgramHw = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first images only")] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Accuracy of a trained network or of a Program on labelled images."""
-    from subrow.evaluate import program_accuracy, trained_accuracy
+    from subrow.board.accuracy import program_accuracy
+    from subrow.board.start import check_bitfile, opener, origin
+    from subrow.evaluate import trained_accuracy
 
-    program = None
+    def start(hw: HwConfig) -> Device:
+        return opener(ran, hw, bitfile, warn)()
+
+    program, ran = None, _ran(what, device)
+    check_bitfile(ran, bitfile)
     if Path(what).suffix == ".subrow":
-        if device is EvaluationDevice.torch:
-            raise InputError(f"--device torch: {what} is a Program, which runs on the emulator alone")
         program, config = load_program(Path(what), hw)
     else:
         refuse({"--hw": hw}, f"on {what}, which is no Program: it is measured for the HwConfig that it was trained for")
     images, labels = _dataset(data).split(split.value)
     images, labels = images[:limit], labels[:limit]
     if program is not None:
-        accuracy, ran = program_accuracy(program, config, images, labels), "emulator"
+        accuracy = program_accuracy(program, config, images, labels, start)
     else:
-        ran = (device or EvaluationDevice.torch).value
-        accuracy = trained_accuracy(what, images, labels, ran)
+        accuracy = trained_accuracy(what, images, labels, None if ran == EvaluationDevice.torch else start)
+    label = origin(ran, bitfile)
     if as_json:
-        print_json({"accuracy": accuracy, "n": len(labels), "device": ran, "split": split.value})
+        print_json({"accuracy": accuracy, "n": len(labels), "device": ran, "origin": label, "split": split.value})
         return
-    say(f"accuracy {accuracy:.2f} % of {len(labels):,} {split.value} images on {ran} (measured)")
+    say(f"accuracy {accuracy:.2f} % of {len(labels):,} {split.value} images on {ran} ({label})")
+
+
+def _ran(what: str, device: EvaluationDevice | None) -> str:
+    """The device's name, with the default of what is evaluated. Raises InputError for a Program on torch."""
+    if Path(what).suffix != ".subrow":
+        return (device or EvaluationDevice.torch).value
+    if device is EvaluationDevice.torch:
+        raise InputError(f"--device torch: {what} is a Program; give emulator, verilator or pynq")
+    return (device or EvaluationDevice.emulator).value

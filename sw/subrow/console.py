@@ -44,6 +44,11 @@ def complain(kind: str, text: str) -> None:
     errors().print(line, soft_wrap=True, highlight=False)
 
 
+def warn(text: str) -> None:
+    """A warning on standard error."""
+    complain("warning", text)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(document, indent=2))

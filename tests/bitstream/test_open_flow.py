@@ -10,10 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from subrow.bitstream import hwh, netlist_faults, open_flow
+from subrow.bitstream import netlist_faults, open_flow
 from subrow.bitstream.boards import PYNQ_Z2, ZCU104, fabric_clock
 from subrow.bitstream.fasm import Feature, parse
 from subrow.bitstream.open_tools import OpenTools
+from subrow.devices.handoff import handoff
 from subrow.devices.simlib import GEN
 from subrow.spec import hwconfig
 from subrow.spec.errors import ConfigError, MissingTool
@@ -95,7 +96,7 @@ def test_both_sides_and_both_dsps_are_tied_by_their_own_names() -> None:
 # ---- hardware description -------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def tree() -> ElementTree.Element:
-    return ElementTree.fromstring(hwh.hwh(HW, PYNQ_Z2))
+    return ElementTree.fromstring(handoff(HW, open_flow.where(HW, PYNQ_Z2)))
 
 
 def values(module: ElementTree.Element) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from subrow.bitstream import top, vivado
+from subrow.devices.registers import VLNV
 from subrow.devices.simlib import GEN
 from tests.bitstream.recorder import BUILDS, Record, record, run, setting, write_inputs
 
@@ -74,7 +75,7 @@ def test_everything_is_connected_with_its_own_kind(built: tuple[str, Path, Recor
     interrupts = [(source, sink) for source, sink, kind in made.all("net") if kind == "interrupt"]
     assert len(interrupts) == 1 and interrupts[0][0] == "engine/irq" and interrupts[0][1].startswith("ps/")
     cells = dict(made.all("cell"))
-    assert cells["engine"] == f"subrow:ip:{vivado.IP_NAME}:{vivado.IP_VERSION}"
+    assert cells["engine"] == VLNV
     ports = {to for _, to in made.all("intf") if to.startswith("ps/")}
     assert ports == {f"ps/{p.name}" for p in (board.act_port, *board.weight_ports_of(hw))}
 

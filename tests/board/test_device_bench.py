@@ -34,7 +34,13 @@ def test_simulated_figures_are_the_engines_cycles(name: str) -> None:
     assert [layer.counters["issued"] for layer in found.layers] == [round(roofline(i, HW).compute)
                                                                     for i in PROGRAM.decoded()]  # fmt: skip
     assert found.watts is None and found.gops_per_watt is None and found.energy.total > 0
+    parts = [layer.energy.total for layer in found.layers]
+    assert min(parts) > 0 and sum(parts) == pytest.approx(found.energy.total)
+    written = document({"program": found})["program"]
+    assert [i["energy_uj"]["total"] for i in written["layers"]] == pytest.approx(parts, abs=1e-3)
+    assert written["origin"]["layers.energy_uj"] == "estimated" and "energy" not in written["layers"][0]
     text = page({"program": found})
+    assert "<th>uJ (estimated)</th>" in text and f"<td>{parts[0]:.2f}</td></tr>" in text
     assert text.count("(simulated)") >= 5 and "measured" not in text and "(estimated)" in text
     assert all(len(row) == len(LAYER_HEAD) for row in layer_rows(found))
 

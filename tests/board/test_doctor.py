@@ -24,7 +24,7 @@ def found(open_device: Callable[[], SimulatedPynq]) -> dict[str, Check]:
 @pytest.mark.verilator
 def test_a_healthy_simulated_board() -> None:
     checks = found(lambda: SimulatedPynq(HW))
-    assert list(checks) == ["pynq", "board image", "bitstream", "clock", "memory", "golden"]
+    assert list(checks) == ["python", "pynq", "board image", "bitstream", "clock", "memory", "golden"]
     assert healthy(list(checks.values())) and not checks["board image"].ok
     assert checks["golden"].found == "0 of 90 output values differ" and checks["clock"].found == "100.00 MHz"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,8 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.board_package import build
+from subrow.bitstream import board_package, flows
+from subrow.bitstream.boards import PYNQ_Z2
+from subrow.spec import hwconfig
 from subrow.spec.interpret import Interpreter
+from tests.devices.assemble import Shape, make_layer, program_of
 from tests.spec.program_files import HW, feeds, sample
 
 ABSENT = (
@@ -24,7 +30,7 @@ ABSENT = (
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, unpacked."""
     folder = tmp_path_factory.mktemp("board")
-    with zipfile.ZipFile(build(folder / "wheel")) as wheel:
+    with zipfile.ZipFile(io.BytesIO(board_package.wheel())) as wheel:
         wheel.extractall(folder / "site")
     return folder / "site"
 
@@ -56,6 +62,46 @@ def test_it_holds_what_a_board_needs_and_nothing_else(installed: Path) -> None:
     assert "subrow-board = subrow.board.command:main" in points
 
 
+def test_pip_takes_it_and_equal_sources_give_equal_bytes(tmp_path: Path) -> None:
+    wheel = tmp_path / board_package.name()
+    wheel.write_bytes(board_package.wheel())
+    assert wheel.read_bytes() == board_package.wheel()
+    site = tmp_path / "site"
+    words = ["-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel]
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (site / "bin" / "subrow-board").is_file() and (site / "subrow" / "board" / "command.py").is_file()
+
+
+def test_the_folder_of_a_build_is_enough(tmp_path: Path) -> None:
+    """Copied to a board: the package in it runs its Program for its HwConfig, which the package need not know."""
+    text = (hwconfig.CONFIG_DIR / "pynq-z2.toml").read_text().replace("mhz = 150.0", "mhz = 125.0")
+    (tmp_path / "mine.toml").write_text(text)
+    hw = hwconfig.load(tmp_path / "mine.toml")
+    layer = make_layer(hw, Shape(tile=1, channels=8, outputs=16, h=8, w=8, pad=1, block=(2, 2), resident=False), 1)
+    program_of(hw, [layer]).save(tmp_path / "p.subrow")
+    flow = flows.flow_of("vivado", hw, PYNQ_Z2, Path("/"), "subrow build")
+    content = flows.contents(flow, "vivado", hw, PYNQ_Z2, (tmp_path / "p.subrow").read_bytes(), "")
+    manifest = content.fill(tmp_path / "b")
+    copied = shutil.copytree(tmp_path / "b", tmp_path / "copy")
+    (entry,) = (a for a in manifest["artefacts"] if a["path"].endswith(".whl"))
+    data = (copied / entry["path"]).read_bytes()
+    assert entry["state"] == "made" and entry["sha256"] == hashlib.sha256(data).hexdigest() and entry["origin"]
+    with zipfile.ZipFile(io.BytesIO(data)) as wheel:
+        wheel.extractall(copied / "site")
+    done = on_board(copied / "site", """
+        from subrow.spec import hwconfig, program
+        from subrow.spec.interpret import Interpreter
+        import numpy as np
+        folder = sys.argv[1]
+        loaded, hw = program.load(folder + "/program.subrow"), hwconfig.load(folder + "/mine.toml")
+        loaded.check_hardware(hw)
+        x = {t.name: np.zeros(t.shape, np.int8) for t in loaded.inputs}
+        print(hw.digest, *(y.shape for y in Interpreter(loaded, hw).run(x).values()))
+    """, copied)  # fmt: skip
+    assert done.returncode == 0 and done.stdout == f"{hw.digest} (16, 8, 8)\n", done.stderr
+
+
 def test_every_module_imports_and_a_program_is_checked_and_computed(installed: Path, tmp_path: Path) -> None:
     sample().save(tmp_path / "p.subrow")
     np.savez(tmp_path / "x.npz", **{name: x[0] for name, x in feeds().items()})
@@ -82,6 +128,9 @@ def test_every_module_imports_and_a_program_is_checked_and_computed(installed: P
     (("bench", "q.subrow"), 2, "q.subrow: cannot read Program"),
     (("bench", "p.subrow", "--hw", "wide"), 2, "compiled for HwConfig tiny"),
     (("run", "p.subrow", "--input", "p.subrow", "--output", "y.npy"), 2, "give a .npy of numbers"),
+    (("evaluate", "p.subrow", "--input", "p.subrow", "--labels", "y.npy"), 2, "give a .npy of numbers"),
+    (("verify", "p.subrow", "--images", "0"), 2, "--images 0, --seed 1: must be at least 1"),
+    (("verify", "p.subrow", "--bitfile", "x.bit"), 2, "run this on a board with a PYNQ image"),
     (("bench", "p.subrow", "--bitfile", "x.bit"), 2, "run this on a board with a PYNQ image"),
 ))  # fmt: skip
 def test_the_command_without_a_board(installed: Path, tmp_path: Path, arguments: tuple[str, ...], code: int,
@@ -97,7 +146,6 @@ def test_the_command_without_a_board(installed: Path, tmp_path: Path, arguments:
 def test_the_command_on_the_simulated_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is a simulation, the board's command is the same."""
     from subrow.board.command import main
-    from tests.devices.assemble import Shape, make_layer, program_of
 
     layer = make_layer(HW, Shape(tile=1, channels=8, outputs=8, pad=1), 4)
     path = tmp_path / "p.subrow"
@@ -107,7 +155,13 @@ def test_the_command_on_the_simulated_engine(tmp_path: Path, capsys: pytest.Capt
     y = np.load(tmp_path / "y.npy")
     np.testing.assert_array_equal(y[1], layer.expected(HW) * np.float32(0.5))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.subrow", "x.npy", "y.npy"]
+    np.save(tmp_path / "labels.npy", y.reshape(2, -1).argmax(1) + [0, 1])
+    assert main(["evaluate", str(path), "--input", f"{tmp_path}/x.npy", "--labels", f"{tmp_path}/labels.npy"]) == 0
+    assert main(["verify", str(path), "--images", "1"]) == 0
     assert main(["doctor", str(path)]) == 0
-    assert main(["bench", str(path), "--images", "1", "--out", str(tmp_path / "o")]) == 0
+    options = "--images", "1", "--dense", str(path), "--out", str(tmp_path / "o")
+    assert main(["bench", str(path), *options]) == 0
     out = capsys.readouterr().out
+    assert "accuracy 50.00 % of 2 images on pynq (simulated)" in out and "equal   layer0" in out
+    assert "Layers of test (simulated, last image)" in out and "1.00x faster than dense (simulated), 1.00x less" in out
     assert "ok     golden" in out and "(simulated)" in out and (tmp_path / "o" / "bench.html").exists()

@@ -226,8 +226,11 @@ def test_evaluate_a_program(data: Path, tmp_path: Path, run: Run) -> None:
     assert done.code == 0 and done.json["device"] == "emulator" and done.err == "", done.err
     for arguments, message in (
         (("evaluate", program, "--data", data), "own"),
-        (("evaluate", program, "--data", data, "--hw", config, "--device", "torch"), "runs on the emulator alone"),
+        (("evaluate", program, "--data", data, "--hw", config, "--device", "torch"), "--device torch: "),
         (("evaluate", "vgg_nagadomi_quarter_fmnist", "--data", data, "--hw", "tiny"), "--hw: no effect"),
+        (("evaluate", program, "--data", data, "--hw", config, "--bitfile", "x.bit"), "device emulator takes none"),
+        (("evaluate", program, "--data", data, "--hw", config, "--device", "pynq", "--bitfile", "x.bit"),
+         "run this on a board with a PYNQ image"),
         (("evaluate", "vgg_nagadomi_quarter_fmnist", "--data", data), "does not take images of 3x32x32"),
     ):
         refused = run(*arguments)

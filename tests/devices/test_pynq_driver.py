@@ -9,11 +9,11 @@ import pytest
 
 from subrow.devices import open_device
 from subrow.devices.base import RunResult
+from subrow.devices.handoff import handoff
 from subrow.devices.pynq.device import Pynq
-from subrow.devices.pynq.hwh import handoff
-from subrow.devices.pynq.overlay import VLNV, SubrowIP, SubrowOverlay
-from subrow.devices.pynq.virtual import BASE, FIRST, SimulatedPynq, VirtualDevice
-from subrow.devices.registers import registers
+from subrow.devices.pynq.overlay import SubrowIP, SubrowOverlay
+from subrow.devices.pynq.virtual import BASE, FIRST, SimulatedPynq, VirtualDevice, place
+from subrow.devices.registers import VLNV, registers
 from subrow.spec import isa
 from subrow.spec.energy import network_energy
 from subrow.spec.errors import ConfigError, DeviceError, InputError, MissingTool
@@ -112,7 +112,7 @@ def test_overlay_and_its_driver_are_those_of_pynq() -> None:
 @pytest.mark.filterwarnings("ignore:IP engine is of type")
 def test_a_bitstream_without_the_engine(change, text: str) -> None:  # type: ignore[no-untyped-def]
     board = VirtualDevice(HW)
-    board.bitfile.with_suffix(".hwh").write_text(change(handoff(HW, BASE)))
+    board.bitfile.with_suffix(".hwh").write_text(change(handoff(HW, place(HW))))
     with pytest.raises(DeviceError, match=text):
         SimulatedPynq(HW, board=board)
     board.close()

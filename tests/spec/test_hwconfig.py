@@ -99,3 +99,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         link = tmp_path / "endless.toml"
         link.symlink_to("/dev/zero")
         hwconfig.load(link)
+
+
+@pytest.mark.parametrize("path", sorted(hwconfig.CONFIG_DIR.glob("*.toml")), ids=lambda p: p.stem)
+def test_text_of_a_hwconfig_is_read_as_the_same(path: Path) -> None:
+    hw = hwconfig.load(path)
+    assert hwconfig.parse(hwconfig.to_toml(hw), hw.name) == hw

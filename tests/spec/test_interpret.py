@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from subrow.report.verify import until
-from subrow.spec import hwconfig
+from subrow.spec import hwconfig, interpret, reference
 from subrow.spec.errors import ProgramError
 from subrow.spec.interpret import Interpreter, decode_weights
 from tests.devices.assemble import Shape, change, feeds_of, make_layer, program_of
@@ -40,6 +43,49 @@ def test_decodes_what_the_assembler_packed(name: str, hw_name: str) -> None:
         np.testing.assert_array_equal(getattr(got, field)[:k], getattr(layer, field))
     (y,) = Interpreter(program, hw).layers({n: x[0] for n, x in feeds_of([layer]).items()})
     np.testing.assert_array_equal(y[:k], layer.expected(hw))
+
+
+@pytest.mark.parametrize("hw_name", ("tiny", "wide"))
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("part", (1, 3000))
+def test_a_layer_in_parts_gives_the_same(name: str, hw_name: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    hw = hwconfig.load(hw_name)
+    layer = make_layer(hw, dataclasses.replace(SHAPES[name], outputs=3 * hw.channels), 3)
+    program, feed = program_of(hw, [layer]), {n: x[0] for n, x in feeds_of([layer]).items()}
+    expected = next(Interpreter(program, hw).layers(feed))
+    monkeypatch.setattr(interpret, "PART_WEIGHTS", part)
+    monkeypatch.setattr(reference, "BAND_VALUES", part)
+    assert part > 1 or name == "grouped" or len(list(interpret.parts_of(program.decoded()[0], hw))) == 3
+    (y,) = Interpreter(program, hw, keep=False).layers(feed)
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_memory_does_not_grow_with_the_layers_weights() -> None:
+    """Two million weights: kept, 8 bytes each and their float copy; in parts, what PART_WEIGHTS takes."""
+    hw = hwconfig.load("tiny")
+    layer = make_layer(hw, Shape(tile=0, channels=1024, outputs=2048, h=1, w=1, sub_s=2), 5)
+    program, feed = program_of(hw, [layer]), {n: x[0] for n, x in feeds_of([layer]).items()}
+    peaks, outputs = [], []
+    for keep in (True, False):
+        tracemalloc.start()
+        outputs.append(next(iter(Interpreter(program, hw, keep).layers(feed))))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    np.testing.assert_array_equal(*outputs)
+    assert peaks[0] > 16 * layer.u.size and peaks[1] < 6 * 8 * interpret.PART_WEIGHTS < 1.5 * peaks[0], peaks
+
+
+def test_memory_does_not_grow_with_the_layers_map() -> None:
+    """Of a large map the transformed values and the sums of a part are held, not all of them."""
+    hw = hwconfig.load("tiny")
+    layer = make_layer(hw, Shape(tile=2, channels=32, outputs=32, h=160, w=160, pad=1), 5)
+    program, feed = program_of(hw, [layer]), {n: x[0] for n, x in feeds_of([layer]).items()}
+    whole = 8 * 32 * 36 * 40 * 40  # bytes of the transformed input
+    tracemalloc.start()
+    next(iter(Interpreter(program, hw, keep=False).layers(feed)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * whole, (peak, whole)
 
 
 def test_cut_program_keeps_the_address_of_its_weights() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from subrow.bench.calibrate import TOLERANCE
 from subrow.bench.engine import Case, run_case
-from subrow.report.document import SIMULATED
+from subrow.spec.origins import SIMULATED
 
 pytestmark = [pytest.mark.verilator, pytest.mark.slow]
 

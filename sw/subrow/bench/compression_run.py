@@ -14,8 +14,8 @@ from subrow.bench.compression import BASELINE, FLOATS, HW, SEARCHED, Budget, Pos
 from subrow.bench.figures import host, markdown_table
 from subrow.compress.brevitas_ptq import check_brevitas
 from subrow.console import errors, output, print_json, table
-from subrow.report.document import ESTIMATED, MEASURED
 from subrow.spec.errors import InputError
+from subrow.spec.origins import ESTIMATED, MEASURED
 from subrow.spec.program import write_atomic
 from subrow.toolenv import tool_versions
 

@@ -19,9 +19,9 @@ from subrow.bench.page import Page, PageTable, Photo, decibels, png
 from subrow.devices import open_device
 from subrow.devices.base import Device
 from subrow.passes.choose_tile import TileName
-from subrow.report.document import MEASURED, SIMULATED
 from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.origins import MEASURED, SIMULATED
 from subrow.spec.program import Program
 
 Images = NDArray[np.float32]

@@ -25,10 +25,10 @@ from subrow.emit.lower import lower
 from subrow.emit.plan import misfits
 from subrow.estimate import NETWORKS, estimate_network, named_network
 from subrow.planning import densities_of, lowered, with_tiles
-from subrow.report.document import ESTIMATED, SIMULATED
 from subrow.spec import hwconfig
 from subrow.spec.errors import CapacityError, ConfigError
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.origins import ESTIMATED, SIMULATED
 from subrow.spec.program import Program, write_atomic
 from subrow.spec.timing import Estimate, estimate
 from subrow.toolenv import REPO_ROOT, source_digest

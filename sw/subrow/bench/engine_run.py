@@ -13,7 +13,7 @@ from rich.table import Table
 from subrow.bench.engine import BASELINES, BOARDS, ORDER, Case, Run, run_case, store, stored
 from subrow.bench.figures import host, markdown_table
 from subrow.console import errors, output, print_json, table
-from subrow.report.document import ESTIMATED, MEASURED, SIMULATED
+from subrow.spec.origins import ESTIMATED, MEASURED, SIMULATED
 from subrow.spec.program import write_atomic
 from subrow.toolenv import tool_versions
 

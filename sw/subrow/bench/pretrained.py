@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from subrow.api import compile
 from subrow.bench.demosaic import CALIBRATION, EVALUATED, FLOAT, Case, mean, photograph, psnr
 from subrow.bench.page import Page, PageTable, Photo, decibels, png
+from subrow.board.accuracy import program_accuracy
 from subrow.compress.stages import module_accuracy
 from subrow.devices import open_device
-from subrow.evaluate import program_accuracy
-from subrow.report.document import ESTIMATED, MEASURED
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.origins import ESTIMATED, MEASURED
 from subrow.spec.program import Program
 from subrow.spec.timing import estimate
 

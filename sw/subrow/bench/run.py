@@ -15,9 +15,9 @@ from subrow.area import area_json, area_table, estimate
 from subrow.bench import demosaic, pretrained
 from subrow.bench.figures import LAYERS, EmulatorSpeed, LayerFigures, Say, emulator_speed, host, layer_figures
 from subrow.console import errors, output, print_json, table
-from subrow.report.document import ESTIMATED, MEASURED, SIMULATED
 from subrow.spec import hwconfig
 from subrow.spec.errors import InputError
+from subrow.spec.origins import ESTIMATED, MEASURED, SIMULATED
 from subrow.spec.program import write_atomic
 from subrow.toolenv import tool_versions
 

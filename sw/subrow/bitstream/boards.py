@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from subrow.devices.handoff import FabricClock
 from subrow.spec.errors import ConfigError, InputError
 from subrow.spec.hwconfig import HwConfig
 
@@ -88,15 +89,6 @@ def board_of(name: str) -> Board:
         if board.name == name:
             return board
     raise InputError(f"board {name!r}: must be one of {', '.join(b.name for b in BOARDS)}")
-
-
-@dataclass(frozen=True)
-class FabricClock:
-    """FCLK0 of a Zynq-7000: a PLL by Vivado's name, divided by two numbers of 1..63."""
-
-    source: str
-    divisors: tuple[int, int]
-    mhz: float
 
 
 PLLS = {"IO PLL": 1000.0, "DDR PLL": 1050.0, "ARM PLL": 1300.0}

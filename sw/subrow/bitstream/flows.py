@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from subrow.bitstream import folder, hls, open_flow, vivado
+from subrow.bitstream import board_package, folder, hls, open_flow, vivado
 from subrow.bitstream.boards import Board
 from subrow.bitstream.folder import Contents, File, Product
+from subrow.spec import hwconfig
 from subrow.spec.errors import MissingTool
 from subrow.spec.hwconfig import HwConfig
 
@@ -60,10 +61,16 @@ class Result:
 
 
 def contents(flow: Flow, name: FlowName, hw: HwConfig, board: Board, program: bytes, digest: str) -> Contents:
-    """Everything that the folder of this build holds; program: the file's bytes, digest: the Program's."""
+    """Everything that the folder of this build holds, for the tools and for the board; program: the file's bytes,
+    digest: the Program's."""
     about = {"board": board.name, "part": board.part, "flow": name, "label": LABELS[name], "hw": hw.name,
              "hw_hash": f"{hw.hash32:08x}", "program_digest": digest, "command": flow.command}  # fmt: skip
-    return Contents(flow.inputs, (File(PROGRAM, program, "the Program that was given"),), flow.products, about)
+    board_files = (
+        File(PROGRAM, program, "the Program that was given"),
+        File(f"{hw.name}.toml", hwconfig.to_toml(hw).encode(), f"generated from HwConfig {hw.name}"),
+        File(board_package.name(), board_package.wheel(), "sw/subrow: what of it runs on a board"),
+    )
+    return Contents(flow.inputs, board_files, flow.products, about)
 
 
 def build(flow: Flow, content: Contents, out: Path) -> Result:

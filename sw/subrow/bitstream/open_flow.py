@@ -13,11 +13,11 @@ from typing import Any
 
 from subrow.area import MUX8, RUN_COMMANDS
 from subrow.bitstream import fasm, netlist_faults, xray
-from subrow.bitstream.boards import Board
+from subrow.bitstream.boards import Board, fabric_clock
 from subrow.bitstream.folder import File, Product, digest_of
-from subrow.bitstream.hwh import hwh
 from subrow.bitstream.open_tools import PLACE_AND_ROUTE, READ_BITS, WRITE_BITS, OpenTools
 from subrow.bitstream.vivado import BOARDS, rtl_files
+from subrow.devices.handoff import Place, handoff
 from subrow.spec.errors import ConfigError, MissingTool
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import write_atomic
@@ -28,6 +28,8 @@ ORIGIN = "Yosys, nextpnr, prjxray"
 TOP = "subrow_pynq_z2"
 BOARD = "pynq-z2"
 PORT_BYTES = 8
+SMALL = BOARDS / BOARD / "small" / "subrow_engine.sv"
+"""Stand-in of the engine for a small design that goes through the whole flow in minutes."""
 PLACER = "static"
 """nextpnr's placer: the engine has no pads to start from; its wires come out 0.6 times as long as by the default."""
 
@@ -43,19 +45,28 @@ def check(hw: HwConfig, board: Board) -> None:
         )
 
 
-def files(hw: HwConfig, board: Board) -> list[File]:
-    """What the tools read: RTL, constraints; and the hardware description, which no tool makes."""
+def files(hw: HwConfig, board: Board, small: bool = False) -> list[File]:
+    """What the tools read: RTL, constraints; and the hardware description, which no tool makes.
+
+    small: with the stand-in of the engine that has its registers, one DSP and one block RAM.
+    """
     check(hw, board)
     extra = [*sorted((BOARDS / "rtl").glob("subrow_axi3_*.sv")), BOARDS / "rtl" / "subrow_zynq7.sv",
              BOARDS / BOARD / "primitives.v", BOARDS / BOARD / f"{TOP}.sv"]  # fmt: skip
-    result = [File(f"open/{place}", p.read_bytes(), str(p.relative_to(REPO_ROOT))) for place, p in rtl_files(extra)]
+    sources = [(place, SMALL if small and p.name == SMALL.name else p) for place, p in rtl_files(extra)]
+    result = [File(f"open/{place}", p.read_bytes(), str(p.relative_to(REPO_ROOT))) for place, p in sources]
     generated = f"generated from HwConfig {hw.name}"
     clock = f"create_clock -period {1000 / hw.mhz:.3f} [get_nets clk]\n"
     result.append(File("open/clock.xdc", clock.encode(), generated))
     result.append(File("open/synthesis.ys", "\n".join(synthesis(hw, [f.path for f in result])).encode(), generated))
     result.append(File("open/mux8.v", MUX8.encode(), "subrow.area"))
-    result.append(File("subrow.hwh", hwh(hw, board).encode(), generated))
+    result.append(File("subrow.hwh", handoff(hw, where(hw, board)).encode(), generated))
     return result
+
+
+def where(hw: HwConfig, board: Board) -> Place:
+    """Where the hardware description says that the engine is. Raises ConfigError for a clock that cannot be made."""
+    return Place(board.part, board.board_part, board.register_base, board.register_bytes, fabric_clock(hw.mhz))
 
 
 def products(command: str) -> list[Product]:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from subrow.bitstream.boards import CLOCK_ERROR, Board, fabric_clock
 from subrow.bitstream.folder import File, Product, digest_of
 from subrow.bitstream.top import TOP, verilog, weight_names
-from subrow.devices.simlib import GEN, rtl_sources
+from subrow.devices.handoff import DESIGN, IP_NAME, IP_VERSION
+from subrow.devices.registers import access_of, table
+from subrow.devices.simlib import rtl_sources
 from subrow.spec.hwconfig import HwConfig
 from subrow.toolenv import REPO_ROOT, find_tool, run_logged
 
 COMMAND = "vivado -mode batch -source vivado/build.tcl"
 ORIGIN = "Vivado"
 BOARDS = REPO_ROOT / "hw" / "boards"
-IP_NAME, IP_VERSION = "subrow_engine", "1.0"
-DESIGN = "subrow"
-_ACCESS = {"ro": "read-only"}  # what an IP calls the access of a register; others: read-write
-
-
-def registers() -> list[tuple[str, int, str, str]]:
-    """Name, byte offset, access and description of every register, in order."""
-    table = json.loads((GEN / "subrow_regs.json").read_text(encoding="utf-8"))
-    result = []
-    for name, entry in table.items():
-        kinds = {field["access"] for field in entry["fields"].values()}
-        access = _ACCESS.get(kinds.pop(), "read-write") if len(kinds) == 1 else "read-write"
-        result.append((name, entry["offset"], access, entry["description"]))
-    return result
 
 
 def memory_paths(hw: HwConfig, board: Board) -> list[tuple[str, str, str, str]]:
@@ -65,7 +52,8 @@ def settings(hw: HwConfig, board: Board, sources: list[str]) -> str:
     lines += [f"    {name} {_word(value)}" for name, value in values.items()]
     lines += ["    sources {", *(f"        {_word(s)}" for s in sources), "    }"]
     lines += ["    memory {", *(f"        {_list(*path)}" for path in memory_paths(hw, board)), "    }"]
-    rows = [_list(name, f"{offset:#x}", access, about) for name, offset, access, about in registers()]
+    rows = [_list(name, f"{entry['offset']:#x}", access_of(entry["fields"].values()), entry["description"])
+            for name, entry in table().items()]  # fmt: skip
     lines += ["    registers {", *(f"        {row}" for row in rows), "    }", "}"]
     return "\n".join(lines) + "\n"
 

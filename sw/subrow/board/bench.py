@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from subrow.devices.base import Device, Int8Array, RunResult
-from subrow.spec.energy import Energy, energy_json, network_energy
+from subrow.spec.energy import Energy, energy_json, layer_energies, total
 from subrow.spec.errors import InputError
+from subrow.spec.origins import ESTIMATED, MEASURED, SIMULATED
 from subrow.spec.program import Program
 
 SEED = 1
-SIMULATED, MEASURED = "simulated", "measured"
 WHAT = {
     SIMULATED: "cycles of the engine in its clock; what the host does before and after is not in it",
     MEASURED: "wall clock of `run`, with packing, cache maintenance and unpacking by the host",
@@ -26,12 +25,13 @@ WHAT = {
 @dataclass(frozen=True)
 class LayerTime:
     """One layer of the last image: milliseconds in the engine's clock (None without a notion of time), MACs of the
-    dense direct convolution, its counter record."""
+    dense direct convolution, its counter record, its energy (estimated)."""
 
     name: str
     ms: float | None
     macs: int
     counters: Mapping[str, int]
+    energy: Energy
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def bench(device: Device, program: Program, images: int, progress: Callable[[int
     rate = images / (sum(times[images:]) / 1e3) if len(times) > images else images / (sum(times) / 1e3)
     single = np.array(times[:images])
     hw, cycles = device.hw, result.cycles
-    layers = zip(program.layers, result.records, strict=True)
+    spent = layer_energies(program.decoded(), hw, result.records)
+    layers = zip(program.layers, result.records, spent, strict=True)
     return Bench(
         program=program.name, digest=program.digest(), hw=hw.name, device=device.name, origin=origin_of(device),
         images=images, latency=(float(single.min()), float(np.median(single)), float(np.percentile(single, 99))),
@@ -93,9 +94,9 @@ def bench(device: Device, program: Program, images: int, progress: Callable[[int
         gops=2 * sum(i.macs for i in program.layers) * rate / 1e9,
         watts=float(np.mean(power)) if power else None,
         layers=tuple(
-            LayerTime(i.name, r["cycles"] / hw.mhz / 1e3 if cycles else None, i.macs, r) for i, r in layers
+            LayerTime(i.name, r["cycles"] / hw.mhz / 1e3 if cycles else None, i.macs, r, e) for i, r, e in layers
         ),
-        energy=network_energy(program.decoded(), hw, result.records),
+        energy=total(spent),
     )  # fmt: skip
 
 
@@ -152,8 +153,10 @@ def _json(b: Bench) -> dict[str, Any]:
         "latency_ms": {"min": low, "median": median, "p99": high}, "images_per_second": b.throughput,
         "cycles": b.cycles, "gops": b.gops, "watts": b.watts, "gops_per_watt": b.gops_per_watt,
         "energy_uj": energy_json(b.energy),
-        "layers": [dataclasses.asdict(layer) for layer in b.layers],
+        "layers": [{"name": i.name, "ms": i.ms, "macs": i.macs, "counters": dict(i.counters),
+                    "energy_uj": energy_json(i.energy)} for i in b.layers],
         "origin": {"times": b.origin, "times_are": WHAT[b.origin], "gops": b.origin, "layers": b.origin,
-                   "watts": "measured by the board" if b.watts else "this device has no sensor",
-                   "energy_uj": "estimated (spec/energy.toml)"},
+                   "layers.energy_uj": ESTIMATED,
+                   "watts": f"{MEASURED} by the board" if b.watts else "this device has no sensor",
+                   "energy_uj": f"{ESTIMATED} (spec/energy.toml)"},
     }  # fmt: skip

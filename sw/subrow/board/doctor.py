@@ -24,6 +24,7 @@ BOARD_NAME = Path("/proc/device-tree/chosen/pynq_board")  # only PYNQ images hav
 DDR_BYTES = 1 << 20
 CLOCK_ERROR = 0.01
 PYNQ_VERSIONS = ("3.1", "4.0")
+HOST_PYTHON, BOARD_PYTHON = (3, 11), (3, 10)
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,13 @@ def healthy(checks: list[Check]) -> bool:
 
 def host_checks() -> list[Check]:
     """Python, packages and tools for compiling, emulating, simulating and building bitstreams."""
-    return [_python(), *_packages(), *_tools()]
+    return [_python(HOST_PYTHON, "install it, then `make setup PYTHON=python3.11`"), *_packages(), *_tools()]
 
 
-def _python() -> Check:
+def _python(oldest: tuple[int, int], fix: str) -> Check:
     version = platform.python_version()
-    new = tuple(map(int, version.split(".")[:2])) >= (3, 11)
-    return Check("python", new, version, "3.11 or newer", "install it, then `make setup PYTHON=python3.11`")
+    new = tuple(map(int, version.split(".")[:2])) >= oldest
+    return Check("python", new, version, f"{oldest[0]}.{oldest[1]} or newer", fix)
 
 
 def _packages() -> Iterator[Check]:
@@ -95,7 +96,7 @@ def board_checks(open_device: Callable[[], Pynq], program: Program) -> list[Chec
 
     open_device opens it for the Program's HwConfig; what it raises is the finding, and the end.
     """
-    checks = [_pynq(), _image()]
+    checks = [_python(BOARD_PYTHON, "take a PYNQ image 3.1 or newer"), _pynq(), _image()]
     try:
         device = open_device()
     except SubrowError as error:
@@ -150,7 +151,8 @@ def _golden(device: Pynq, program: Program) -> Check:
         got = device.run(feed).outputs
     except SubrowError as error:
         return Check("golden", False, str(error), f"{program.name} runs", fix)
-    wanted = Interpreter(program, device.hw).run({name: x[0] for name, x in feed.items()})
+    walk = Interpreter(program, device.hw, keep=False)  # a board has little memory
+    wanted = walk.run({name: x[0] for name, x in feed.items()})
     values = sum(x.size for x in wanted.values())
     wrong = sum(int((got[name][0] != x).sum()) for name, x in wanted.items())
     return Check("golden", wrong == 0, f"{wrong} of {values} output values differ", "0 output values differ", fix)

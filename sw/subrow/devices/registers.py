@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TABLE = Path(__file__).with_name("subrow_regs.json")  # beside this file also where only the package is installed
+VLNV = "subrow:ip:subrow_engine:1.0"
+"""Vendor, library, name and version of the engine as an IP, by which PYNQ finds its driver."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,22 @@ class Register:
     fields: dict[str, Field]
 
 
+def table() -> dict[str, dict[str, Any]]:
+    """The table as it is: offset, description and fields of each register by name."""
+    return dict(json.loads(TABLE.read_text(encoding="utf-8")))
+
+
+def access_of(fields: Iterable[Mapping[str, Any]]) -> str:
+    """What an IP calls the access of these fields of the table: read-only when all of them are."""
+    return "read-only" if {f["access"] for f in fields} == {"ro"} else "read-write"
+
+
 @functools.cache
 def registers() -> dict[str, Register]:
     """Every register by name."""
-    table = json.loads(TABLE.read_text())
     return {
         name: Register(entry["offset"], {k: Field(f["lsb"], f["width"]) for k, f in entry["fields"].items()})
-        for name, entry in table.items()
+        for name, entry in table().items()
     }
 
 

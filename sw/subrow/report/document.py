@@ -10,8 +10,8 @@ from subrow.devices.base import Saturation
 from subrow.report.measure import DENSE, LayerRow, Measurement
 from subrow.spec.errors import InputError
 from subrow.spec.hwconfig import HwConfig
+from subrow.spec.origins import ESTIMATED, MEASURED, SIMULATED
 
-MEASURED, SIMULATED, ESTIMATED = "measured", "simulated", "estimated"
 ACCURACY_UNIT = "percent"
 
 

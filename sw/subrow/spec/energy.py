@@ -119,13 +119,20 @@ def total(parts: Iterable[Energy]) -> Energy:
     return Energy(*(sum(column) for column in zip(*(astuple(p) for p in parts), strict=True)))
 
 
+def layer_energies(
+    instructions: Sequence[Instruction], hw: HwConfig, records: Sequence[Mapping[str, int]] | None = None
+) -> tuple[Energy, ...]:
+    """Each layer for one image: from the records of a run, or without them from the instructions alone."""
+    table = coefficients()
+    found: Sequence[Mapping[str, int] | None] = records or [None] * len(instructions)
+    return tuple(energy(activity(i, hw, r), hw, table) for i, r in zip(instructions, found, strict=True))
+
+
 def network_energy(
     instructions: Sequence[Instruction], hw: HwConfig, records: Sequence[Mapping[str, int]] | None = None
 ) -> Energy:
-    """One image of a network: from the records of a run, or without them from the instructions alone."""
-    table = coefficients()
-    found: Sequence[Mapping[str, int] | None] = records or [None] * len(instructions)
-    return total(energy(activity(i, hw, r), hw, table) for i, r in zip(instructions, found, strict=True))
+    """One image of a network: all of its layers."""
+    return total(layer_energies(instructions, hw, records))
 
 
 def energy_json(spent: Energy) -> dict[str, float]:

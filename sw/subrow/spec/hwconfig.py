@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import reprlib
 from dataclasses import dataclass
@@ -197,6 +198,14 @@ class HwConfig:
     @property
     def hash32(self) -> int:
         return int(self.digest[:8], 16)
+
+
+def to_toml(hw: HwConfig) -> str:
+    """TOML that `parse` reads as the same HwConfig, given its name."""
+    lines = []
+    for section, keys in _SECTIONS.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(getattr(hw, key))}" for key in keys), ""]
+    return "\n".join(lines)
 
 
 _SECTIONS: dict[str, tuple[str, ...]] = {

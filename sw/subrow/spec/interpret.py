@@ -105,15 +105,49 @@ def _by_tap(ins: Instruction, entries: IntArray, groups: int) -> IntArray:
     return shaped.transpose(0, 3, 4, 1, 2).reshape(groups * TAP_LANES, channels, ins.red_words, ins.sub_s)
 
 
-class Interpreter:
-    """Runs one Program with the reference; weights are decoded once."""
+PART_WEIGHTS = 1 << 20
+"""Weights that an Interpreter which keeps none decodes at once, as 8-byte integers; at least one chunk's."""
 
-    def __init__(self, program: Program, hw: HwConfig) -> None:
+
+def parts_of(ins: Instruction, hw: HwConfig) -> Iterator[Instruction]:
+    """A layer as instructions of some of its output channels each, with about PART_WEIGHTS weights and outputs at most.
+
+    A layer whose weight chunks read different channels (v_kstep) is small and stays whole.
+    """
+    kind = TileKind(ins.tile)
+    taps = ins.kernel_h * ins.kernel_w if kind in (TileKind.DIRECT, TileKind.LINEAR) else tile(kind).taps
+    most = max(ins.in_cb * hw.sub_row * taps, ins.conv_h * ins.conv_w)
+    groups = max(1, PART_WEIGHTS // (most * hw.channels))
+    if ins.v_kstep or groups >= ins.kgs:
+        yield ins
+        return
+    blocks = hw.channels // hw.sub_row  # of output channels in a chunk
+    chunk = hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index))
+    for first in range(0, ins.kgs, groups):
+        count = min(groups, ins.kgs - first)
+        yield _changed(
+            ins, kgs=count, weight_offset=ins.weight_offset + first * chunk,
+            out_cb=min(count * blocks, ins.out_cb - first * blocks),
+        )  # fmt: skip
+
+
+def _changed(ins: Instruction, **values: int) -> Instruction:
+    return Instruction({**ins.values, **values})
+
+
+class Interpreter:
+    """Runs one Program with the reference; weights are decoded once, or, with keep False, again for each image and in
+    parts: then a layer takes the memory of its tensors and of PART_WEIGHTS, whatever the size of the network.
+    """
+
+    def __init__(self, program: Program, hw: HwConfig, keep: bool = True) -> None:
         program.check_hardware(hw)
         self.program, self.hw = program, hw
         self.instructions = program.decoded()
-        image = program.image()
-        self.weights = [decode_weights(ins, image, hw) for ins in self.instructions]
+        self._kept: list[LayerWeights] | None = None
+        if keep:
+            image = program.image()
+            self._kept = [decode_weights(ins, image, hw) for ins in self.instructions]
 
     def layers(self, inputs: Mapping[str, NDArray[np.int8]]) -> Iterator[NDArray[np.int8]]:
         """The output of every layer for one image [C, H, W] by input name: [out_cb * L, out_h, out_w], in order."""
@@ -137,14 +171,32 @@ class Interpreter:
     ) -> Iterator[NDArray[np.int8]]:
         for info in self.program.inputs:
             self._write(arena, info.offset, _arranged(inputs[info.name], info.space_to_depth), 0)
-        for ins, w in zip(self.instructions, self.weights, strict=True):
+        for number, ins in enumerate(self.instructions):
             x = self._read(arena, ins.in_offset, (ins.in_cb, ins.in_h, ins.in_w), ins.in_row_bytes)
             residual = None
             if ins.residual:
                 residual = self._read(arena, ins.res_offset, (ins.out_cb, ins.conv_h, ins.conv_w), ins.res_row_bytes)
-            y = reference.layer(ins, x, w.u, w.bias, w.mult, w.shift, self.hw.v_bits, residual, w.negative)
+            y = self._layer(ins, self._kept[number], x, residual) if self._kept else self._in_parts(ins, x, residual)
             self._write(arena, ins.out_offset, y, ins.out_row_bytes)
             yield y
+
+    def _layer(
+        self, ins: Instruction, w: LayerWeights, x: NDArray[np.int8], residual: NDArray[np.int8] | None
+    ) -> NDArray[np.int8]:
+        return reference.layer(ins, x, w.u, w.bias, w.mult, w.shift, self.hw.v_bits, residual, w.negative)
+
+    def _in_parts(
+        self, ins: Instruction, x: NDArray[np.int8], residual: NDArray[np.int8] | None
+    ) -> NDArray[np.int8]:
+        """The layer's output, some channels after the others."""
+        base, found, channel = self.program.weight_base, [], 0
+        for part in parts_of(ins, self.hw):
+            placed = _changed(part, weight_offset=part.weight_offset - base)  # the image need not be built
+            count = part.out_cb * self.hw.sub_row
+            added = None if residual is None else residual[channel : channel + count]
+            found.append(self._layer(part, decode_weights(placed, self.program.weights, self.hw), x, added))
+            channel += count
+        return np.concatenate(found)
 
     def _read(
         self, arena: NDArray[np.int8], offset: int, size: tuple[int, int, int], row_bytes: int

@@ -93,7 +93,7 @@ def digest(document: Mapping[str, Any], instructions: NDArray[np.uint8], weights
     h = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for array in (instructions, weights):
         h.update(str(array.shape).encode())
-        h.update(np.ascontiguousarray(array).tobytes())
+        h.update(np.ascontiguousarray(array).data)
     return h.hexdigest()
 
 

@@ -15,6 +15,8 @@ from subrow.spec.winograd import TileKind, as_int, tap_order, tile
 IntArray = NDArray[np.int64]
 
 
+BAND_VALUES = 1 << 19
+"""Transformed values, of 8 bytes, of a Winograd layer that are held at once; at least one row of tiles."""
 LOWEST = -128
 """Pixels outside the image of a layer that takes the maximum of its windows."""
 
@@ -39,16 +41,25 @@ def _winograd(ins: Instruction, x: NDArray[np.int8], u: IntArray, v_bits: int) -
     th, tw = -(-ins.conv_h // t.m), -(-ins.conv_w // t.m)
     padded = _padded(ins, x, th * t.m + 2, tw * t.m + 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (t.alpha, t.alpha), axis=(1, 2))[:, :: t.m, :: t.m]
+    band = max(1, BAND_VALUES // (max(u.shape[1:]) * t.taps * tw))  # rows of tiles at once
+    bands = [_tiles(ins, windows[:, i : i + band], u, v_bits) for i in range(0, th, band)]
+    return np.concatenate(bands, axis=1)[:, : ins.conv_h, : ins.conv_w]
+
+
+def _tiles(ins: Instruction, windows: IntArray, u: IntArray, v_bits: int) -> IntArray:
+    """Y [K, m * rows, m * columns] of tiles whose windows are [C, rows, columns, alpha, alpha]."""
+    t = tile(TileKind(ins.tile))
+    channels, th, tw = windows.shape[:3]
     bt, at = as_int(t.bt), as_int(t.at)
     rows, columns = map(list, zip(*tap_order(t.kind), strict=True))
     full = np.einsum("ia,cyxab,jb->ijcyx", bt, windows, bt, optimize=True)[rows, columns]
     ev = np.array(ins.ev[: t.taps]).reshape(-1, 1, 1, 1)
     v = clamp(round_shift(full, ev), v_bits)
-    m = _exact_matmul(u, v.reshape(t.taps, x.shape[0], th * tw))
+    m = _exact_matmul(u, v.reshape(t.taps, channels, th * tw))
     square = np.zeros((t.alpha, t.alpha, *m.shape[1:]), np.int64)
     square[rows, columns] = m << np.array(ins.em[: t.taps]).reshape(-1, 1, 1)
     y = np.einsum("ai,ijkn,bj->kabn", at, square, at, optimize=True).reshape(-1, t.m, t.m, th, tw)
-    return y.transpose(0, 3, 1, 4, 2).reshape(-1, th * t.m, tw * t.m)[:, : ins.conv_h, : ins.conv_w]
+    return y.transpose(0, 3, 1, 4, 2).reshape(-1, th * t.m, tw * t.m)
 
 
 def _direct(ins: Instruction, x: NDArray[np.int8], u: IntArray, v_bits: int) -> IntArray:

@@ -7,10 +7,8 @@ from typing import Any
 
 import pynq
 
-from subrow.devices.registers import registers
+from subrow.devices.registers import VLNV, registers
 from subrow.spec.errors import DeviceError
-
-VLNV = "subrow:ip:subrow_engine:1.0"
 
 
 class SubrowIP(pynq.DefaultIP):  # type: ignore[misc,unused-ignore]

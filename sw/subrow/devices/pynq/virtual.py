@@ -17,17 +17,22 @@ from pynq.pl_server.device import Device as PynqDevice
 from pynqmetadata.frontends import Metadata
 from pynqmetadata.views.runtime import RuntimeMetadataParser
 
+from subrow.devices.handoff import FabricClock, Place, handoff
 from subrow.devices.pynq.device import Pynq
-from subrow.devices.pynq.hwh import handoff
 from subrow.devices.pynq.port import Timer
 from subrow.devices.registers import registers
 from subrow.devices.simlib import Chip
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.program import PAGE
 
-BASE = 0x43C0_0000  # of the registers
+BASE, RANGE = 0x43C0_0000, 0x1_0000  # of the registers
 FIRST = 16 * PAGE  # of the memory: what lies below belongs to nobody
 POLL_CYCLES = 2000  # that pass between two polls of STATUS
+
+
+def place(hw: HwConfig) -> Place:
+    """Where the .hwh of a simulated engine says that it is; no PLL is divided for its clock."""
+    return Place("xc7z020clg400-1", "", BASE, RANGE, FabricClock("IO PLL", (5, 2), hw.mhz))
 
 
 class HostBuffer(PynqBuffer):  # type: ignore[misc,unused-ignore]
@@ -59,7 +64,7 @@ class VirtualDevice(PynqDevice):  # type: ignore[misc,unused-ignore]
         self._folder = tempfile.TemporaryDirectory(prefix="subrow-")
         self.bitfile = Path(self._folder.name) / "subrow.bit"
         self.bitfile.write_bytes(b"")
-        self.bitfile.with_suffix(".hwh").write_text(handoff(hw, BASE))
+        self.bitfile.with_suffix(".hwh").write_text(handoff(hw, place(hw)))
         self._names = {register.offset: name for name, register in registers().items()}
 
     def close(self) -> None:

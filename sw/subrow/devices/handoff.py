@@ -5,17 +5,34 @@ The engine has the name, type and addresses that Vivado gives it, so that one dr
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from subrow.bitstream.boards import Board, fabric_clock
-from subrow.bitstream.vivado import DESIGN, IP_NAME, IP_VERSION, registers
-from subrow.devices.simlib import GEN
+from subrow.devices.registers import VLNV, access_of, table
 from subrow.spec.hwconfig import HwConfig
 
-ENGINE, PS = "engine", "ps"
-VLNV = f"subrow:ip:{IP_NAME}:{IP_VERSION}"
-_ACCESS = {"ro": "read-only"}
+DESIGN, ENGINE, PS = "subrow", "engine", "ps"
+_, _, IP_NAME, IP_VERSION = VLNV.split(":")
+
+
+@dataclass(frozen=True)
+class FabricClock:
+    """FCLK0 of a Zynq-7000: a PLL by Vivado's name, divided by two numbers of 1..63."""
+
+    source: str
+    divisors: tuple[int, int]
+    mhz: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the engine is: its device by the vendor's name, board file ("": none), register window, clock."""
+
+    part: str
+    board_part: str
+    base: int
+    size: int  # bytes
+    clock: FabricClock
 
 
 def _node(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
@@ -33,34 +50,32 @@ def _properties(parent: ElementTree.Element, **values: object) -> None:
         _node(parent, "PROPERTY", NAME=name, VALUE=value)
 
 
-def _range(board: Board) -> dict[str, str]:
-    last = board.register_base + board.register_bytes - 1
-    return {"BASEVALUE": f"0x{board.register_base:08X}", "HIGHVALUE": f"0x{last:08X}"}
+def _range(place: Place) -> dict[str, str]:
+    return {"BASEVALUE": f"0x{place.base:08X}", "HIGHVALUE": f"0x{place.base + place.size - 1:08X}"}
 
 
 def _registers(parent: ElementTree.Element) -> None:
-    table = json.loads((GEN / "subrow_regs.json").read_text(encoding="utf-8"))
     group = _node(parent, "REGISTERS")
-    for name, offset, access, about in registers():
+    for name, entry in table().items():
         register = _node(group, "REGISTER", NAME=name)
-        _properties(register, DESCRIPTION=about, ADDRESS_OFFSET=offset, SIZE=32, ACCESS=access, IS_ENABLED="true",
-                    RESET_VALUE="0x0")  # fmt: skip
+        _properties(register, DESCRIPTION=entry["description"], ADDRESS_OFFSET=entry["offset"], SIZE=32,
+                    ACCESS=access_of(entry["fields"].values()), IS_ENABLED="true", RESET_VALUE="0x0")  # fmt: skip
         fields = _node(register, "FIELDS")
-        for part, entry in table[name]["fields"].items():
+        for part, bits in entry["fields"].items():
             _properties(
-                _node(fields, "FIELD", NAME=part), DESCRIPTION=entry["description"], ADDRESS_OFFSET=offset,
-                ACCESS=_ACCESS.get(entry["access"], "read-write"), BIT_OFFSET=entry["lsb"], BIT_WIDTH=entry["width"],
+                _node(fields, "FIELD", NAME=part), DESCRIPTION=bits["description"], ADDRESS_OFFSET=entry["offset"],
+                ACCESS=access_of([bits]), BIT_OFFSET=bits["lsb"], BIT_WIDTH=bits["width"],
             )  # fmt: skip
 
 
-def _engine(modules: ElementTree.Element, hw: HwConfig, board: Board) -> None:
+def _engine(modules: ElementTree.Element, hw: HwConfig, place: Place) -> None:
     module = _node(modules, "MODULE", FULLNAME=f"/{ENGINE}", HWVERSION=IP_VERSION, INSTANCE=ENGINE, IPTYPE="PERIPHERAL",
                    IS_ENABLE=1, MODCLASS="PERIPHERAL", MODTYPE=IP_NAME, VLNV=VLNV)  # fmt: skip
     blocks = _node(module, "ADDRESSBLOCKS")
     block = _node(blocks, "ADDRESSBLOCK", ACCESS="read-write", INTERFACE="s_axil", NAME="reg0",
-                  RANGE=board.register_bytes, USAGE="register")  # fmt: skip
+                  RANGE=place.size, USAGE="register")  # fmt: skip
     _registers(block)
-    window = _range(board)
+    window = _range(place)
     _parameters(module, Component_Name=f"{DESIGN}_{ENGINE}_0", C_BASEADDR=window["BASEVALUE"],
                 C_HIGHADDR=window["HIGHVALUE"], HW_CONFIG=hw.name, HW_HASH=f"0x{hw.hash32:08X}")  # fmt: skip
     ports = _node(module, "PORTS")
@@ -75,11 +90,11 @@ def _engine(modules: ElementTree.Element, hw: HwConfig, board: Board) -> None:
     _node(face, "PORTMAPS")
 
 
-def _ps(modules: ElementTree.Element, hw: HwConfig, board: Board) -> None:
+def _ps(modules: ElementTree.Element, place: Place) -> None:
     module = _node(modules, "MODULE", FULLNAME=f"/{PS}", HWVERSION="5.5", INSTANCE=PS, IPTYPE="PERIPHERAL",
                    IS_ENABLE=1, MODCLASS="PERIPHERAL", MODTYPE="processing_system7",
                    VLNV="xilinx.com:ip:processing_system7:5.5")  # fmt: skip
-    clock = fabric_clock(hw.mhz)
+    clock = place.clock
     values: dict[str, object] = {}
     for i in range(4):  # PYNQ asks for all four
         a, b = clock.divisors if i == 0 else (1, 1)
@@ -101,22 +116,22 @@ def _ps(modules: ElementTree.Element, hw: HwConfig, board: Board) -> None:
     _node(face, "PORTMAPS")
     memory = _node(module, "MEMORYMAP")
     _node(
-        memory, "MEMRANGE", ADDRESSBLOCK="reg0", **_range(board), INSTANCE=ENGINE, IS_DATA="TRUE",
+        memory, "MEMRANGE", ADDRESSBLOCK="reg0", **_range(place), INSTANCE=ENGINE, IS_DATA="TRUE",
         IS_INSTRUCTION="TRUE", MASTERBUSINTERFACE="M_AXI_GP0", MEMTYPE="REGISTER", SLAVEBUSINTERFACE="s_axil",
     )  # fmt: skip
 
 
-def hwh(hw: HwConfig, board: Board) -> str:
-    """The .hwh of a HwConfig on a Zynq-7000 board. Raises ConfigError for a clock that the board cannot make."""
+def handoff(hw: HwConfig, place: Place) -> str:
+    """The .hwh of a HwConfig on a Zynq-7000."""
     root = ElementTree.Element("EDKSYSTEM", {"EDWVERSION": "1.2", "TIMESTAMP": "0", "VIVADOVERSION": "none"})
-    device = board.part.split("clg")[0]
-    package, speed = board.part.removeprefix(device).split("-")
-    _node(root, "SYSTEMINFO", ARCH="zynq", BOARD=board.board_part, DEVICE=device.removeprefix("xc"), NAME=DESIGN,
+    device = place.part.split("clg")[0]
+    package, speed = place.part.removeprefix(device).split("-")
+    _node(root, "SYSTEMINFO", ARCH="zynq", BOARD=place.board_part, DEVICE=device.removeprefix("xc"), NAME=DESIGN,
           PACKAGE=package, SPEEDGRADE=f"-{speed}")  # fmt: skip
     _node(root, "EXTERNALPORTS")
     _node(root, "EXTERNALINTERFACES")
     modules = _node(root, "MODULES")
-    _engine(modules, hw, board)
-    _ps(modules, hw, board)
+    _engine(modules, hw, place)
+    _ps(modules, place)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
