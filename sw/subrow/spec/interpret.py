@@ -122,7 +122,7 @@ def parts_of(ins: Instruction, hw: HwConfig) -> Iterator[Instruction]:
         yield ins
         return
     blocks = hw.channels // hw.sub_row  # of output channels in a chunk
-    chunk = hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index))
+    chunk = hw.chunk_bytes(ins.chunk_words, bool(ins.implicit_index), bool(ins.narrow_u))
     for first in range(0, ins.kgs, groups):
         count = min(groups, ins.kgs - first)
         yield _changed(
