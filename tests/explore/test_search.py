@@ -160,3 +160,4 @@ def test_a_choice_is_measured_as_it_is_pruned(graph: Graph, images: np.ndarray) 
     first = found.curves[0]
     alone = {c.layer: 8 for c in found.curves} | {first.layer: 2}
     assert pruner.divergence(alone) == pytest.approx(first.divergence[0], rel=1e-6)
+    assert pruner.divergence({c.layer: 8 for c in found.curves}) == first.divergence[-1] == 0

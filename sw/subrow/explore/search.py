@@ -20,8 +20,8 @@ from subrow.explore.choose import knees, uniform, within
 from subrow.explore.sensitivity import (
     Curve,
     Sensitivity,
+    dense_outputs,
     divergence_from,
-    log_probabilities,
     tiled,
     tiled_estimate,
 )
@@ -73,7 +73,7 @@ class Pruner:
 
     @cached_property
     def _dense(self) -> NDArray[np.float64]:
-        return log_probabilities(self.ready, self.images)
+        return dense_outputs(self.ready, self.images)
 
     @cached_property
     def _layers(self) -> dict[tuple[str, int], Node]:

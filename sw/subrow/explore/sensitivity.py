@@ -99,7 +99,7 @@ def _sweep(
     progress: Callable[[str, float], None] | None,
 ) -> dict[str, tuple[float, ...]]:  # fmt: skip
     """Measured divergence of every layer at every density."""
-    dense, found = log_probabilities(ready, images), {}
+    dense, found = dense_outputs(ready, images), {}
     batch, removed = as_batch(ready, images), [s for s in kept if s < length]
     for i, layer in enumerate(layers):
         if progress:
@@ -109,6 +109,14 @@ def _sweep(
                  for s in removed}  # fmt: skip
         found[layer] = tuple(moved.get(s, 0.0) for s in kept)
     return found
+
+
+def dense_outputs(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log-probabilities of the dense network, its batch-norm statistics estimated on the images as pruned ones' are.
+
+    Against other statistics any pruning at all, however little, would seem to cost what the change of statistics does.
+    """
+    return log_probabilities(recalibrate(graph, images), images)
 
 
 def divergence_from(dense: NDArray[np.float64], graph: Graph, images: NDArray[np.float32]) -> float:
