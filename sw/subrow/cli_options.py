@@ -38,7 +38,9 @@ ProgramHw = Annotated[str | None, typer.Option("--hw", help="HwConfig; without i
 Density = Annotated[str | None, typer.Option(help="weights kept of every sub-row, s/L, such as 2/8; without it: dense")]
 TileOption = Annotated[Tile, typer.Option(help="Winograd tile of 3x3 layers; auto chooses for each layer")]
 Linear = Annotated[bool, typer.Option("--linear", help="prune linear layers, too")]
-Calibration = Annotated[Path | None, typer.Option(help=".npy with N x C x H x W images like those it will see")]
+Calibration = Annotated[Path | None, typer.Option(
+    help=".npy with N x C x H x W images like those it will see, or labelled data as finetune takes: its first 64"
+)]  # fmt: skip
 RandomCalibration = Annotated[bool, typer.Option(
     "--random-calibration", help="calibrate on random images: for trials of speed only, accuracy will be poor"
 )]

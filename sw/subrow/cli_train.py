@@ -30,7 +30,11 @@ Network = Annotated[str, typer.Argument(
     "a .pt2 file of torch.export or an .onnx file"
 )]  # fmt: skip
 Data = Annotated[Path, typer.Option(
-    help="labelled images: CIFAR-10 (.npz of JPEG pictures, or folder of data_batch_1) or Fashion-MNIST's folder"
+    help="labelled images: CIFAR-10 (.npz of JPEG pictures, or folder of data_batch_1), Fashion-MNIST's folder, or "
+    "ImageNet's folder of train and val"
+)]  # fmt: skip
+Workers = Annotated[int | None, typer.Option(
+    min=0, help="processes that decode pictures of ImageNet's folder; default one for each core, at most 8"
 )]  # fmt: skip
 
 
@@ -61,6 +65,7 @@ def finetune(
     out: Annotated[Path | None, typer.Option(help="folder of weights and card; default build/train/<recipe>")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where an earlier run was stopped")] = False,
     device: Annotated[TorchDevice, typer.Option(help="auto takes a GPU if there is one")] = TorchDevice.auto,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Train a network by a recipe: float, pruned under its mask, in integers. Under torchrun on several devices."""
@@ -74,7 +79,7 @@ def finetune(
     check_folder(folder, "--out")
     chosen = ["--device", device.value] * (device is not TorchDevice.auto) + ["--out", str(out)] * (out is not None)
     words = [*_launcher(), "finetune", "--recipe", str(recipe), "--data", "PATH", *chosen]
-    job = Job(how, _dataset(data), folder / "checkpoints", folder, device.value, shlex.join(words), _log_line)
+    job = Job(how, _dataset(data, workers), folder / "checkpoints", folder, device.value, shlex.join(words), _log_line)
     card = run(job, resume)
     if card is None:  # of several processes, the first one reports
         return
@@ -96,11 +101,11 @@ def _log_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _dataset(path: Path) -> Dataset:
+def _dataset(path: Path, workers: int | None = None) -> Dataset:
     from models import ModelError, datasets
 
     try:
-        return datasets.load(path)
+        return datasets.load(path, workers)
     except ModelError as error:
         raise InputError(str(error)) from error
 
@@ -117,7 +122,7 @@ def search(
     )] = Importance.sweep,
     images: Annotated[int, typer.Option(min=8, help="training images to measure with")] = 256,
     out: Annotated[Path | None, typer.Option(help="Graph file to write: the network pruned so (.graph)")] = None,
-    as_json: Json = False,
+    workers: Workers = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Density of each layer: the least change of the outputs for a time, or the least time for an accuracy.
 
@@ -131,8 +136,8 @@ def search(
     _check_budgets(budget_ms, budget_accuracy)
     if out is not None:
         check_output(out, "--out", ".graph")
-    config, dataset = hardware(hw), _dataset(data)
-    sample = dataset.train.images[:images]
+    config, dataset = hardware(hw), _dataset(data, workers)
+    sample = dataset.train.first(images).images
     pruner = explore.Pruner(captured(model, sample), config, tile.value, linear, sample)
     explore.check_labels(pruner, dataset.holdout)
     with share_bar("search") as progress:
@@ -205,6 +210,7 @@ def evaluate(
     )] = None,
     hw: ProgramHw = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first images only")] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Accuracy of a trained network or of a Program on labelled images."""
@@ -217,14 +223,13 @@ def evaluate(
         program, config = load_program(Path(what), hw)
     else:
         refuse({"--hw": hw}, f"on {what}, which is no Program: it is measured for the HwConfig that it was trained for")
-    images, labels = _dataset(data).split(split.value)
-    images, labels = images[:limit], labels[:limit]
+    images = _dataset(data, workers).split(split.value).take(limit)
     if program is not None:
-        accuracy, ran = program_accuracy(program, config, images, labels), "emulator"
+        accuracy, ran = program_accuracy(program, config, images), "emulator"
     else:
         ran = (device or EvaluationDevice.torch).value
-        accuracy = trained_accuracy(what, images, labels, ran)
+        accuracy = trained_accuracy(what, images, ran)
     if as_json:
-        print_json({"accuracy": accuracy, "n": len(labels), "device": ran, "split": split.value})
+        print_json({"accuracy": accuracy, "n": len(images.labels), "device": ran, "split": split.value})
         return
-    say(f"accuracy {accuracy:.2f} % of {len(labels):,} {split.value} images on {ran} (measured)")
+    say(f"accuracy {accuracy:.2f} % of {len(images.labels):,} {split.value} images on {ran} (measured)")

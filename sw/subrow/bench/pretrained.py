@@ -76,17 +76,19 @@ class Edges:
 def resnet8(hw: HwConfig, data: Path, say: Progress, cases: tuple[Case, ...] = CASES) -> Accuracy:
     """Accuracy by every method. Raises ModelError without the data or the weights."""
     from models import datasets, resnet8
+    from models.labelled import Labelled
 
     found = datasets.load(data)
     network = resnet8.load()
-    images, labels = resnet8.centred(found.test.images), found.test.labels
-    calibration = resnet8.centred(found.train.images[:CALIBRATED_ON])
+    test = found.test.first(len(found.test.labels))
+    images, labels = resnet8.centred(test.images), test.labels
+    calibration = resnet8.centred(found.train.first(CALIBRATED_ON).images)
     reached = module_accuracy(network, (images, labels))
     rows = []
     for case in cases:
         say(f"{case.label}: prune, quantise, compile, emulate")
         program = compile(network, calibration[:1], hw, case.density, case.tile, calibration)
-        rows.append(_row(case, program, hw, program_accuracy(program, hw, images, labels)))
+        rows.append(_row(case, program, hw, program_accuracy(program, hw, Labelled(images, labels))))
     return Accuracy(hw, found.name, len(labels), round(reached, 2), tuple(rows))
 
 
