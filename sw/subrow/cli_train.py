@@ -122,6 +122,9 @@ def search(
     )] = Importance.sweep,
     images: Annotated[int, typer.Option(min=8, help="training images to measure with")] = 256,
     out: Annotated[Path | None, typer.Option(help="Graph file to write: the network pruned so (.graph)")] = None,
+    report: Annotated[Path | None, typer.Option(
+        help="page to write (.html): accuracy against time at several budgets, densities, sensitivity curves"
+    )] = None,
     workers: Workers = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Density of each layer: the least change of the outputs for a time, or the least time for an accuracy.
@@ -129,13 +132,17 @@ def search(
     Without a budget each layer's curve decides by its knee.
     """
     from subrow.explore import search as explore
+    from subrow.explore.front import points
     from subrow.explore.sensitivity import measure
     from subrow.ir.store import save_graph
+    from subrow.search_page import page, write
     from subrow.trained import captured
 
     _check_budgets(budget_ms, budget_accuracy)
     if out is not None:
         check_output(out, "--out", ".graph")
+    if report is not None:
+        check_output(report, "--report", ".html")
     config, dataset = hardware(hw), _dataset(data, workers)
     sample = dataset.train.first(images).images
     pruner = explore.Pruner(captured(model, sample), config, tile.value, linear, sample)
@@ -152,6 +159,9 @@ def search(
             choice = explore.for_knees(found, pruner, KNEE_LIMIT)
         progress("accuracy", 0.95)
         measured = explore.against_uniform(found, pruner, choice, dataset.holdout)
+        if report is not None:
+            tried = points(found, pruner, choice, dataset.holdout, progress)
+            write(report, page(pruner.graph.name, config, found, choice, tried, _origin(importance)))
     if out is not None:
         save_graph(choice.graph, out, config)
     if as_json:
@@ -173,16 +183,20 @@ def _check_budgets(budget_ms: float | None, budget_accuracy: float | None) -> No
 def _search_document(
     pruner: Pruner, found: Sensitivity, choice: Choice, measured: dict[str, Any], importance: Importance
 ) -> dict[str, Any]:
-    origin = "measured" if importance is Importance.sweep else "estimated from gradients"
     return {
         "network": pruner.graph.name, "hw": pruner.hw.name, "ms": choice.cycles / pruner.hw.mhz / 1e3, **measured,
         "layers": [{**dataclasses.asdict(c), "chosen": choice.kept[c.layer]} for c in found.curves],
         "importance": importance.value,
         "origin": {
             "cycles": "estimated", "ms": "estimated", "accuracy": "measured in float before retraining",
-            "divergence": origin,
+            "divergence": _origin(importance),
         },
     }  # fmt: skip
+
+
+def _origin(importance: Importance) -> str:
+    """Where divergences come from."""
+    return "measured" if importance is Importance.sweep else "estimated from gradients"
 
 
 def _print_search(config: HwConfig, found: Sensitivity, choice: Choice, measured: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import subrow.api
 from models import datasets
 from models.checkpoint import save_weights
 from models.vgg_nagadomi import VggNagadomi
+from subrow.explore.front import Point, pareto
 from subrow.ir.store import save_graph
 from subrow.spec import hwconfig
 from subrow.spec.errors import InputError
@@ -288,6 +289,9 @@ def test_search(data: Path, tmp_path: Path, run: Run) -> None:
     for curve in done.json["layers"]:
         density = graph.node(curve["layer"]).attrs.get("density", (8, 8))
         assert density == (curve["chosen"], 8)
+    check_page(run(*command, "--report", tmp_path / "s.html").json, (tmp_path / "s.html").read_text())
+    refused = run(*command, "--report", tmp_path / "s.txt")
+    assert refused.code == 2 and "s.txt: must end in .html" in refused.err
     refused = run(*command, "--budget-ms", (rest + fastest - 1000) / 100e3)
     assert refused.code == 2 and "the fewest that pruning reaches" in refused.err
     for option, value in (("--budget-ms", "nan"), ("--budget-ms", 0), ("--budget-ms", "inf"),
@@ -298,3 +302,19 @@ def test_search(data: Path, tmp_path: Path, run: Run) -> None:
     assert both.code == 2 and "give one of them" in both.err
     asked = run(*command, "--budget-accuracy", 99.9)
     assert asked.code == 2 and "ask for less" in asked.err
+
+
+def check_page(found: dict, page: str) -> None:
+    """The report says what the JSON says, and has a point for every density that all layers can have."""
+    assert page.count("<svg") == 3
+    for curve in found["layers"]:
+        assert f"<tr><td>{curve['layer']}<td>{curve['chosen']}/8<td>8<td>" in page
+    assert all(f"<tr><td>{s}/8 everywhere<td>" in page for s in range(1, 9))
+    assert f"<tr><td>chosen<td>{found['ms']:.3f}<td>{found['accuracy']:.2f}<td>" in page
+    assert "<tr><td>searched<td>" in page
+
+
+def test_the_front_holds_what_no_other_beats() -> None:
+    places = ((5, 80), (3, 70), (4, 60), (6, 80), (3, 65))
+    tried = [Point("uniform", {}, cycles, accuracy) for cycles, accuracy in places]
+    assert [(p.cycles, p.accuracy) for p in pareto(tried)] == [(3, 70), (5, 80)]
