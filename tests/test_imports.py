@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1] / "sw" / "subrow"
 LAYERS = {"board", "spec", "ir", "frontend", "compress", "passes", "emit", "devices", "report", "toolenv", "console"}
 EVERYTHING = LAYERS | {
     "api", "area", "bench", "bitstream", "demo", "estimate", "estimate_figure", "evaluate", "explore", "finetune",
-    "losses", "netlist", "planning", "source", "trained",
+    "losses", "netlist", "planning", "search_page", "source", "trained",
 }  # fmt: skip
 ALLOWED = {
     "spec": {"spec"},
@@ -36,6 +36,7 @@ ALLOWED = {
     "planning": {"compress", "emit", "ir", "passes", "spec"},  # tiles and instructions of a network, without weights
     "estimate": {"compress", "frontend", "ir", "passes", "planning", "spec"},  # how long it takes
     "estimate_figure": {"estimate", "report", "spec"},
+    "search_page": {"explore", "report", "spec"},
     "api": LAYERS - {"report", "console"} | {"planning"},  # the whole chain, as a library
     "explore": {"compress", "estimate", "explore", "ir", "passes", "planning", "spec"},  # density of each layer
     "trained": {"frontend", "ir", "spec"},  # folders of weights and cards

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from models import ModelError
 from subrow import cli_board, cli_build, cli_estimate, cli_network, cli_program, cli_train
 from subrow.console import complain
 from subrow.spec.errors import MissingTool, SubrowError
@@ -61,7 +62,7 @@ def main() -> None:
             app()
         except MissingTool as error:
             _fail("error", str(error), 3)
-        except SubrowError as error:
+        except (SubrowError, ModelError) as error:  # a picture is decoded, and found damaged, in the middle of the work
             _fail("error", str(error), 2)
         except OSError as error:
             named = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

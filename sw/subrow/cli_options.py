@@ -42,7 +42,9 @@ Linear = Annotated[bool, typer.Option("--linear", help="prune linear layers, too
 Bits = Annotated[str | None, typer.Option(
     help="bits of weights: 8, 4 (all layers but the first), or by layer, such as conv2=4,fc=8; without it: HwConfig's"
 )]
-Calibration = Annotated[Path | None, typer.Option(help=".npy with N x C x H x W images like those it will see")]
+Calibration = Annotated[Path | None, typer.Option(
+    help=".npy with N x C x H x W images like those it will see, or labelled data as finetune takes: its first 64"
+)]  # fmt: skip
 RandomCalibration = Annotated[bool, typer.Option(
     "--random-calibration", help="calibrate on random images: for trials of speed only, accuracy will be poor"
 )]

@@ -42,7 +42,11 @@ Network = Annotated[str, typer.Argument(
     "a .pt2 file of torch.export or an .onnx file"
 )]  # fmt: skip
 Data = Annotated[Path, typer.Option(
-    help="labelled images: CIFAR-10 (.npz of JPEG pictures, or folder of data_batch_1) or Fashion-MNIST's folder"
+    help="labelled images: CIFAR-10 (.npz of JPEG pictures, or folder of data_batch_1), Fashion-MNIST's folder, or "
+    "ImageNet's folder of train and val"
+)]  # fmt: skip
+Workers = Annotated[int | None, typer.Option(
+    min=0, help="processes that decode pictures of ImageNet's folder; default one for each core, at most 8"
 )]  # fmt: skip
 
 
@@ -75,6 +79,7 @@ def finetune(
     out: Annotated[Path | None, typer.Option(help="folder of weights and card; default build/train/<recipe>")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where an earlier run was stopped")] = False,
     device: Annotated[TorchDevice, typer.Option(help="auto takes a GPU if there is one")] = TorchDevice.auto,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Train a network by a recipe: float, pruned under its mask, in integers. Under torchrun on several devices."""
@@ -88,7 +93,7 @@ def finetune(
     check_folder(folder, "--out")
     chosen = ["--device", device.value] * (device is not TorchDevice.auto) + ["--out", str(out)] * (out is not None)
     words = [*_launcher(), "finetune", "--recipe", str(recipe), "--data", "PATH", *chosen]
-    job = Job(how, _dataset(data), folder / "checkpoints", folder, device.value, shlex.join(words), _log_line)
+    job = Job(how, _dataset(data, workers), folder / "checkpoints", folder, device.value, shlex.join(words), _log_line)
     card = run(job, resume)
     if card is None:  # of several processes, the first one reports
         return
@@ -110,11 +115,11 @@ def _log_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _dataset(path: Path) -> Dataset:
+def _dataset(path: Path, workers: int | None = None) -> Dataset:
     from models import ModelError, datasets
 
     try:
-        return datasets.load(path)
+        return datasets.load(path, workers)
     except ModelError as error:
         raise InputError(str(error)) from error
 
@@ -134,7 +139,10 @@ def search(
         min=0, help="with --budget-ms: how often the choice is improved from measurements around it"
     )] = 4,
     out: Annotated[Path | None, typer.Option(help="Graph file to write: the network pruned so (.graph)")] = None,
-    as_json: Json = False,
+    report: Annotated[Path | None, typer.Option(
+        help="page to write (.html): accuracy against time at several budgets, densities, sensitivity curves"
+    )] = None,
+    workers: Workers = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Density of each layer: the least change of the outputs for a time, or the least time for an accuracy.
 
@@ -142,17 +150,21 @@ def search(
     """
     from subrow.compress.weight_bits import check_stored
     from subrow.explore import search as explore
+    from subrow.explore.front import points
     from subrow.explore.sensitivity import measure
     from subrow.ir.store import save_graph
+    from subrow.search_page import page, write
     from subrow.trained import captured
 
     _check_budgets(budget_ms, budget_accuracy)
     if out is not None:
         check_output(out, "--out", ".graph")
-    config, dataset = hardware(hw), _dataset(data)
+    if report is not None:
+        check_output(report, "--report", ".html")
+    config, dataset = hardware(hw), _dataset(data, workers)
     if bits is not None:
         check_stored(bits, config)
-    sample = dataset.train.images[:images]
+    sample = dataset.train.first(images).images
     pruner = explore.Pruner(captured(model, sample), config, tile.value, linear, sample, bits)
     explore.check_labels(pruner, dataset.holdout)
     with share_bar("search") as progress:
@@ -168,6 +180,9 @@ def search(
             choice = explore.for_knees(found, pruner, KNEE_LIMIT)
         progress("accuracy", 0.95)
         measured = explore.against_uniform(found, pruner, choice, dataset.holdout)
+        if report is not None:
+            tried = points(found, pruner, choice, dataset.holdout, progress)
+            write(report, page(pruner.graph.name, config, found, choice, tried, _origin(importance)))
     if out is not None:
         save_graph(choice.graph, out, config)
     if as_json:
@@ -189,16 +204,20 @@ def _check_budgets(budget_ms: float | None, budget_accuracy: float | None) -> No
 def _search_document(
     pruner: Pruner, found: Sensitivity, choice: Choice, measured: dict[str, Any], importance: Importance
 ) -> dict[str, Any]:
-    origin = "measured" if importance is Importance.sweep else "estimated from gradients"
     return {
         "network": pruner.graph.name, "hw": pruner.hw.name, "ms": choice.cycles / pruner.hw.mhz / 1e3, **measured,
         "layers": [{**dataclasses.asdict(c), "chosen": choice.kept[c.layer]} for c in found.curves],
         "importance": importance.value,
         "origin": {
             "cycles": "estimated", "ms": "estimated", "accuracy": "measured in float before retraining",
-            "divergence": origin,
+            "divergence": _origin(importance),
         },
     }  # fmt: skip
+
+
+def _origin(importance: Importance) -> str:
+    """Where divergences come from."""
+    return "measured" if importance is Importance.sweep else "estimated from gradients"
 
 
 def _print_search(config: HwConfig, found: Sensitivity, choice: Choice, measured: dict[str, Any]) -> None:
@@ -227,10 +246,11 @@ def evaluate(
     )] = None,
     bitfile: Bitfile = None, hw: ProgramHw = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first images only")] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Accuracy of a trained network or of a Program on labelled images."""
-    from subrow.board.accuracy import program_accuracy
+    from subrow.board.accuracy import BATCH, program_accuracy
     from subrow.board.start import check_bitfile, opener, origin
     from subrow.evaluate import trained_accuracy
 
@@ -243,17 +263,16 @@ def evaluate(
         program, config = load_program(Path(what), hw)
     else:
         refuse({"--hw": hw}, f"on {what}, which is no Program: it is measured for the HwConfig that it was trained for")
-    images, labels = _dataset(data).split(split.value)
-    images, labels = images[:limit], labels[:limit]
+    images = _dataset(data, workers).split(split.value).take(limit)
     if program is not None:
-        accuracy = program_accuracy(program, config, images, labels, start)
+        accuracy = program_accuracy(program, config, images.batches(BATCH), start)
     else:
-        accuracy = trained_accuracy(what, images, labels, None if ran == EvaluationDevice.torch else start)
-    label = origin(ran, bitfile)
+        accuracy = trained_accuracy(what, images, None if ran == EvaluationDevice.torch else start)
+    label, count = origin(ran, bitfile), len(images.labels)
     if as_json:
-        print_json({"accuracy": accuracy, "n": len(labels), "device": ran, "origin": label, "split": split.value})
+        print_json({"accuracy": accuracy, "n": count, "device": ran, "origin": label, "split": split.value})
         return
-    say(f"accuracy {accuracy:.2f} % of {len(labels):,} {split.value} images on {ran} ({label})")
+    say(f"accuracy {accuracy:.2f} % of {count:,} {split.value} images on {ran} ({label})")
 
 
 def _ran(what: str, device: EvaluationDevice | None) -> str:

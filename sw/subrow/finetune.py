@@ -6,6 +6,7 @@ was; pruning and quantisation between the stages are repeated, with the same res
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -13,16 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from subrow.api import compressed, density_for, quantised
 from subrow.compress.integer_network import check_trainable
 from subrow.compress.quantise import weight_bits
 from subrow.compress.recalibrate import recalibrate
-from subrow.compress.recipe import STAGES, Recipe
+from subrow.compress.recipe import ITSELF, STAGES, Recipe
 from subrow.compress.sparse_network import check_single
 from subrow.compress.srbs import check_prunable, prune
-from subrow.compress.stages import Trainer, check_fits, graph_accuracy, make_trainer, module_accuracy
+from subrow.compress.stages import (
+    Trainer,
+    check_fits,
+    chosen_device,
+    graph_accuracy,
+    make_trainer,
+    module_accuracy,
+)
 from subrow.compress.training import processes, rank, seed_weights
 from subrow.compress.weight_bits import with_bits
 from subrow.frontend.load import load_model
@@ -111,28 +117,46 @@ def _prepared(job: Job) -> Setting:
     recipe, data = job.recipe, job.data
     hw = hwconfig.load(recipe.hw)
     start = None if recipe.start is None else trained(recipe.start)
-    teacher = None if recipe.teacher is None else trained(recipe.teacher)
+    teacher = None if recipe.teacher in (None, ITSELF) else trained(str(recipe.teacher))
     network, arguments = (recipe.network, recipe.arguments) if start is None else start.source()
     graph, model, taught = None, None, None if teacher is None else teacher.network()
     if start is not None and start.in_integers:
+        if recipe.teacher == ITSELF:
+            raise ConfigError(f"recipe {recipe.name}: teacher itself: start {recipe.start} is in integers; name the "
+                              "float network that it came from")  # fmt: skip
         graph = _start_graph(recipe, start, hw)
         _check_bits(recipe, graph, hw)
     else:
         seed_weights(recipe.seed)
-        model = load_model(str(network), arguments) if start is None else start.network()
+        model = _fresh(recipe) if start is None else start.network()
         check_fits(model, data.train, f"network {network}")
         if recipe.prune is not None:
-            _check_plan(recipe, model, data.train.images[:2], hw)
+            _check_plan(recipe, model, data.train.first(2).images, hw)
         elif "integer" in recipe.stages:
             raise ConfigError(
                 f"recipe {recipe.name}: start {recipe.start} has float weights; [integer] needs [prune], with a tile"
             )
+        taught = copy.deepcopy(model).eval() if recipe.teacher == ITSELF else taught
     if taught is not None:
         check_fits(taught, data.train, f"teacher {recipe.teacher}")
     found = {"start": start, "teacher": teacher}
     digests = {name: each.digest() for name, each in found.items() if each is not None}
     digests["data"] = _digest_of(data)
+    if recipe.checkpoint is not None:
+        digests["checkpoint"] = hashlib.blake2b(Path(recipe.checkpoint).read_bytes(), digest_size=8).hexdigest()
     return Setting(hw, model, graph, str(network), arguments, taught, {} if start is None else start.card, digests)
+
+
+def _fresh(recipe: Recipe) -> Any:
+    """The recipe's network with its first weights: of a file, or of its seed."""
+    from models import ModelError
+    from models.checkpoint import load_checkpoint
+
+    model: Any = load_model(str(recipe.network), recipe.arguments)
+    try:
+        return model if recipe.checkpoint is None else load_checkpoint(model, recipe.checkpoint)
+    except ModelError as error:
+        raise InputError(f"recipe {recipe.name}: {error}") from error
 
 
 def _start_graph(recipe: Recipe, start: Trained, hw: HwConfig) -> Graph:
@@ -176,8 +200,8 @@ def _check_bits(recipe: Recipe, graph: Graph, hw: HwConfig) -> None:
 def _digest_of(data: Dataset) -> str:
     """Of the images and labels that are learned from and chosen by."""
     digest = hashlib.blake2b(digest_size=8)
-    for array in (*data.train, *data.holdout):
-        digest.update(np.ascontiguousarray(array).data)
+    for part in (*data.train.parts(), *data.holdout.parts()):
+        digest.update(part)
     return digest.hexdigest()
 
 
@@ -207,7 +231,7 @@ def _integers(job: Job, ready: Setting, trainer: Trainer, logs: Logs) -> Graph |
     """The network pruned, retrained and quantised as the recipe says; None for one that stays float."""
     recipe, pruning, hw, graph = job.recipe, job.recipe.prune, ready.hw, ready.graph
     if pruning is not None:
-        images = job.data.train.images[: pruning.calibration]
+        images = job.data.train.first(pruning.calibration).images
         graph = quantised(_pruned(recipe, ready, trainer, images, logs), images, hw, bits=recipe.weight_bits)
     if graph is not None and "integer" in recipe.stages:
         graph = with_bits(graph, _bits(recipe, ready), hw)
@@ -243,7 +267,7 @@ def _store_float(job: Job, model: Any) -> dict[str, Any]:
     path = job.out / "model.safetensors"
     save_weights(model.cpu(), path)
     load_checkpoint(model, path)
-    reached = round(module_accuracy(model, job.data.test, "cpu"), 2)
+    reached = round(module_accuracy(model, job.data.test, chosen_device(job.device)), 2)
     return {"float_accuracy": reached, "accuracy": reached, "density": 1.0, "bits": "float16"}
 
 
@@ -252,10 +276,10 @@ def _measured(job: Job, ready: Setting, graph: Graph) -> dict[str, Any]:
     layers = [n for n in graph if n.op == "conv"]
     before = ready.start_card.get("float_accuracy")
     if ready.model is not None:
-        before = round(module_accuracy(ready.model, job.data.test, "cpu"), 2)
+        before = round(module_accuracy(ready.model, job.data.test, chosen_device(job.device)), 2)
     return {
         "float_accuracy": before,
-        "accuracy": round(graph_accuracy(graph, ready.hw, job.data.test, "cpu"), 2),
+        "accuracy": round(graph_accuracy(graph, ready.hw, job.data.test, chosen_device(job.device)), 2),
         "density": {n.name: n.attrs.get("density", (1, 1))[0] / n.attrs.get("density", (1, 1))[1] for n in layers},
         "bits": {n.name: weight_bits(n, ready.hw) for n in layers},
         "tile": {n.name: n.attrs["tile"] for n in layers},
@@ -270,8 +294,9 @@ def _export(job: Job, ready: Setting, logs: Logs, measured: dict[str, Any]) -> d
         "name": recipe.name, "network": ready.network, "arguments": ready.arguments, **measured,
         "accuracy_unit": f"percent of {len(data.test.labels):,} test images, measured with the weights as stored",
         "data": f"{data.name}: {used}, {len(data.test.labels):,} test images",
-        "seed": recipe.seed, "hw": recipe.hw, "start": recipe.start, "teacher": recipe.teacher,
-        "epochs": {stage: len(log) for stage, log in logs.items()}, "command": job.command, "log": logs,
+        "seed": recipe.seed, "hw": recipe.hw, "start": recipe.start, "checkpoint": recipe.checkpoint,
+        "teacher": recipe.teacher, "epochs": {stage: len(log) for stage, log in logs.items()},
+        "command": job.command, "log": logs,
     }  # fmt: skip
     write_atomic(job.out / "card.json", (json.dumps(card, indent=1) + "\n").encode())
     return card

@@ -17,6 +17,7 @@ from subrow.spec import program as programs
 from subrow.spec.errors import InputError
 
 RANDOM_IMAGES = 16
+DATA_IMAGES = 64  # training images of a data set that is given to calibrate on
 LARGEST = 1e9  # no image holds larger values, and their squares must stay numbers
 
 
@@ -133,6 +134,10 @@ def _refuse_for_graph(
 
 
 def _calibration_images(path: Path) -> np.ndarray:
+    if path.is_dir() or path.suffix == ".npz":
+        from models import datasets
+
+        return datasets.load(path).train.first(DATA_IMAGES).images
     images = load_array(path, "calibration")
     if images.ndim not in (2, 4) or not len(images):
         raise InputError(f"calibration {path}: shape {images.shape}, must be N x C x H x W with N >= 1")

@@ -15,6 +15,7 @@ import subrow.api
 from models import datasets
 from models.checkpoint import save_weights
 from models.vgg_nagadomi import VggNagadomi
+from subrow.explore.front import Point, pareto
 from subrow.ir.store import save_graph
 from subrow.spec import hwconfig
 from subrow.spec.errors import InputError
@@ -82,7 +83,9 @@ def test_from_images_to_a_program(data: Path, tmp_path: Path, run: Run, monkeypa
     check = ("evaluate", tmp_path / "i", "--data", data, "--json")
     results = [run(*check, "--device", device).json for device in ("torch", "emulator")]
     assert results[0]["accuracy"] == results[1]["accuracy"] == pytest.approx(card["accuracy"], abs=0.01)
-    assert results[1] == {"accuracy": results[0]["accuracy"], "n": 40, "device": "emulator", "split": "test"}
+    assert results[1] == {
+        "accuracy": results[0]["accuracy"], "n": 40, "device": "emulator", "origin": "measured", "split": "test"
+    }  # fmt: skip
     assert card["network"] == "models.vgg_nagadomi:VggNagadomi" and card["arguments"]["width"] == 0.125
     assert card["command"].endswith(f"--data PATH --out {tmp_path / 'i'}")
     before = (tmp_path / "i" / "model.safetensors").read_bytes()
@@ -175,7 +178,7 @@ def write_graph(folder: Path, run: Run, data: Path) -> None:
     ('teacher = "START"', "", "distil is 1.0, but there is no teacher"),
     ('teacher = "START"', 'teacher = "nobody"', "trained network nobody: not found"),
     ("[integer]", "[integer]\nepoch_images = 9", "batches of 19 from 9 images"),
-    ("[prune]", 'weight_bits = {nothing = 4}\n[prune]', "weight_bits: bits of layer nothing: no such layer; VggNagadomi has feat"),
+    ("[prune]", 'weight_bits = {nothing = 4}\n[prune]', "weight_bits: bits of layer nothing: no such layer; Vgg"),
     ("linear = true", "linear = 1", "linear is 1; it must be true or false"),
     ('start = "START"', 'network = "models.vgg_nagadomi:VggNagadomi"\narguments = {classes = 7}',
      "has 7 outputs, but there are labels up to 9"),
@@ -291,6 +294,9 @@ def test_search(data: Path, tmp_path: Path, run: Run) -> None:
     for curve in done.json["layers"]:
         density = graph.node(curve["layer"]).attrs.get("density", (8, 8))
         assert density == (curve["chosen"], 8)
+    check_page(run(*command, "--report", tmp_path / "s.html").json, (tmp_path / "s.html").read_text())
+    refused = run(*command, "--report", tmp_path / "s.txt")
+    assert refused.code == 2 and "s.txt: must end in .html" in refused.err
     refused = run(*command, "--budget-ms", (rest + fastest - 1000) / 100e3)
     assert refused.code == 2 and "the fewest that pruning reaches" in refused.err
     for option, value in (("--budget-ms", "nan"), ("--budget-ms", 0), ("--budget-ms", "inf"),
@@ -301,3 +307,19 @@ def test_search(data: Path, tmp_path: Path, run: Run) -> None:
     assert both.code == 2 and "give one of them" in both.err
     asked = run(*command, "--budget-accuracy", 99.9)
     assert asked.code == 2 and "ask for less" in asked.err
+
+
+def check_page(found: dict, page: str) -> None:
+    """The report says what the JSON says, and has a point for every density that all layers can have."""
+    assert page.count("<svg") == 3
+    for curve in found["layers"]:
+        assert f"<tr><td>{curve['layer']}<td>{curve['chosen']}/8<td>8<td>" in page
+    assert all(f"<tr><td>{s}/8 everywhere<td>" in page for s in range(1, 9))
+    assert f"<tr><td>chosen<td>{found['ms']:.3f}<td>{found['accuracy']:.2f}<td>" in page
+    assert "<tr><td>searched<td>" in page
+
+
+def test_the_front_holds_what_no_other_beats() -> None:
+    places = ((5, 80), (3, 70), (4, 60), (6, 80), (3, 65))
+    tried = [Point("uniform", {}, cycles, accuracy) for cycles, accuracy in places]
+    assert [(p.cycles, p.accuracy) for p in pareto(tried)] == [(3, 70), (5, 80)]

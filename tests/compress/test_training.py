@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from subrow.compress.augment import Augment, augment
-from subrow.compress.recipe import load_recipe
+from subrow.compress.batches import Data
+from subrow.compress.recipe import ITSELF, load_recipe
 from subrow.compress.stages import Stage, Trainer, check_fits, chosen_device
 from subrow.compress.training import (
-    Data,
     Schedule,
     accuracy,
     cross_entropy,
@@ -264,6 +264,8 @@ def test_recipe(tmp_path: Path) -> None:
     ("[prune]", "start = 'x'\n[prune]", "give one of network and start"),
     ("[prune]", "weight_bits = {a = 4}\n[prune]", "weight_bits have no effect without the table integer"),
     ("[prune]", "weight_bits = {a = 4.5}\n[prune]", "weight_bits is {'a': 4.5}; it must be a table of a whole number"),
+    ("[prune]", "teacher = 'itself'\n[prune]", "teacher itself needs trained weights: give checkpoint or start"),
+    ('network = "models.resnet:resnet20"', "start = 'x'\ncheckpoint = 'y.pth'", "start has weights of its own"),
     ("shift = 2", "shift = 99", r"augment: shift is 99; it must be in \[0, 45\]"),
     ("shift = 2", "mix = 0.5", "mix needs distil = 1, not 0.5"),
     ('density = "2/8"', "", r"the table sparse needs \[prune\] with a density"),
@@ -292,4 +294,4 @@ def test_recipes_of_the_project_are_whole(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.network is None or isinstance(load_model(recipe.network, recipe.arguments), nn.Module)
     for name in (recipe.start, recipe.teacher):
-        assert name is None or (RECIPES / f"{name}.toml").is_file() or name in known()
+        assert name in (None, ITSELF) or (RECIPES / f"{name}.toml").is_file() or name in known()

@@ -110,7 +110,7 @@ def unstructured(graph: Graph, share: float, images: Images) -> Graph:
 def post_training(name: str, data: Dataset, say: Say) -> list[PostTraining]:
     """Every method on one float network."""
     hw, model = hwconfig.load(HW), trained(name).network()
-    images = data.train.images[:CALIBRATED_ON]
+    images = data.train.first(CALIBRATED_ON).images
     graph = with_tiles(lowered(capture(model, images[:2]), hw), "f2", hw, None, False)
     rows: list[PostTraining] = []
 
@@ -138,7 +138,7 @@ def post_training(name: str, data: Dataset, say: Say) -> list[PostTraining]:
 
 def budgets(name: str, data: Dataset, say: Say) -> list[Budget]:
     """The search at the cycles of several uniform densities."""
-    hw, images = hwconfig.load(HW), data.train.images[:SEARCH_ON]
+    hw, images = hwconfig.load(HW), data.train.first(SEARCH_ON).images
     pruner = Pruner(capture(trained(name).network(), images[:2]), hw, "f2", False, images)
     found = measure(pruner.graph, images, hw, "f2", False, progress=lambda layer, _: say(f"{name}: prune {layer}"))
     rows = []
@@ -171,7 +171,7 @@ def _trained_row(found: Trained, data: Dataset) -> TrainedRow:
     guess = estimate_program(program_of(found, hw), hw)
     wide = hwconfig.load(BASELINE)
     model: Any = load_model(found.card["network"], found.card.get("arguments", {}))
-    baseline = estimate_network(capture(model, data.train.images[:2]), wide, None, "auto", False)
+    baseline = estimate_network(capture(model, data.train.first(2).images), wide, None, "auto", False)
     accuracy = graph_accuracy(stored.graph, hw, data.test)
     densities = [d for d in found.card["density"].values() if d < 1]
     kept = float(np.mean(densities)) if densities else 1.0

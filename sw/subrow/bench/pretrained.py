@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from subrow.api import compile
 from subrow.bench.demosaic import CALIBRATION, EVALUATED, FLOAT, Case, mean, photograph, psnr
 from subrow.bench.page import Page, PageTable, Photo, decibels, png
-from subrow.board.accuracy import program_accuracy
+from subrow.board.accuracy import in_batches, program_accuracy
 from subrow.compress.stages import module_accuracy
 from subrow.devices import open_device
 from subrow.spec.hwconfig import HwConfig
@@ -79,14 +79,15 @@ def resnet8(hw: HwConfig, data: Path, say: Progress, cases: tuple[Case, ...] = C
 
     found = datasets.load(data)
     network = resnet8.load()
-    images, labels = resnet8.centred(found.test.images), found.test.labels
-    calibration = resnet8.centred(found.train.images[:CALIBRATED_ON])
+    test = found.test.first(len(found.test.labels))
+    images, labels = resnet8.centred(test.images), test.labels
+    calibration = resnet8.centred(found.train.first(CALIBRATED_ON).images)
     reached = module_accuracy(network, (images, labels))
     rows = []
     for case in cases:
         say(f"{case.label}: prune, quantise, compile, emulate")
         program = compile(network, calibration[:1], hw, case.density, case.tile, calibration)
-        rows.append(_row(case, program, hw, program_accuracy(program, hw, images, labels)))
+        rows.append(_row(case, program, hw, program_accuracy(program, hw, in_batches(images, labels))))
     return Accuracy(hw, found.name, len(labels), round(reached, 2), tuple(rows))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from subrow.board.accuracy import program_accuracy
+from subrow.board.accuracy import in_batches, program_accuracy
 from subrow.board.bench import bench, document
 from subrow.board.doctor import board_checks, healthy
 from subrow.board.page import LAYER_HEAD, layer_rows, layers_title, page, summary, verdict
@@ -114,7 +114,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise InputError(f"{options.labels}: {labels.dtype} {labels.shape}: must be {images.shape[:1]} integers")
     program, device = _open(options.program, options)
-    accuracy = program_accuracy(program, device.hw, images, labels.astype(np.int64), lambda hw: device)
+    accuracy = program_accuracy(program, device.hw, in_batches(images, labels.astype(np.int64)), lambda hw: device)
     label = origin("pynq", options.bitfile)
     if options.json:
         print(json.dumps({"accuracy": accuracy, "n": len(labels), "device": device.name, "origin": label}, indent=2))

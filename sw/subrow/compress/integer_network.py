@@ -23,7 +23,7 @@ from subrow.compress import winograd
 from subrow.compress.execute import apply, padded
 from subrow.compress.quantise import MAX_EM, Weights, finish, weight_bits
 from subrow.compress.sparse_network import check_single, layer_key
-from subrow.ir.graph import Graph, Node, pair
+from subrow.ir.graph import Graph, Node, pair, window
 from subrow.ir.weights import Quant, from_reduction, mask_of, tile_kind, to_reduction
 from subrow.spec.errors import UnsupportedError
 from subrow.spec.formats import signed_max
@@ -169,8 +169,7 @@ def _untrainable(node: Node) -> str | None:
     """What of a node has no integer forward here, or None."""
     if node.op in ("concat", "upsample", "avg_pool"):
         return node.op
-    found = {"leaky ReLU": node.attrs.get("act") == "leaky", "max pool": "max_window" in node.attrs,
-             "upsampling": bool(node.attrs.get("upsample"))}  # fmt: skip
+    found = {"leaky ReLU": node.attrs.get("act") == "leaky", "upsampling": bool(node.attrs.get("upsample"))}
     return next((name for name, there in found.items() if there), None)
 
 
@@ -215,7 +214,7 @@ class IntegerConvolution(nn.Module):
         for exponents in (self.eu, self.ev):
             exponents.requires_grad_(self.kind is not TileKind.DIRECT)
         self.bias = _learned(q.bias * y_step, LATENT_RATE)
-        if node.attrs["groups"] != 1 and not np.ptp(q.u):  # an average pool stays one
+        if node.attrs["groups"] != 1 and not np.ptp(q.u):  # a pool stays one
             self.latent.requires_grad_(False)
 
     def _shaped(self, u: NDArray[Any]) -> NDArray[Any]:
@@ -291,10 +290,13 @@ class IntegerConvolution(nn.Module):
 
     def sums(self, x: Tensor, in_scale: Tensor) -> tuple[Tensor, Tensor]:
         """(Y [N, K, OH, OW] of integers x, e0)."""
-        x, (u, eu, ev) = padded(self.node, x), self.numbers(in_scale)
+        u, eu, ev = self.numbers(in_scale)
+        x = padded(self.node, x, -127.0 if "max_window" in self.node.attrs else 0.0)
         if self.kind is TileKind.DIRECT:
-            attrs = self.node.attrs
-            return functional.conv2d(x, u, stride=pair(attrs["stride"]), groups=attrs["groups"]), eu[0]
+            stride, groups = pair(self.node.attrs["stride"]), self.node.attrs["groups"]
+            if "max_window" in self.node.attrs:  # the weights multiply each window's maximum
+                x, stride = functional.max_pool2d(x, window(self.node), stride), (1, 1)
+            return functional.conv2d(x, u, stride=stride, groups=groups), eu[0]
         total = eu + ev
         e0 = total.detach().min()
         v_max = float(signed_max(self.hw.v_bits))

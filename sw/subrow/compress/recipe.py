@@ -20,6 +20,8 @@ from subrow.spec.errors import ConfigError
 
 STAGES = ("float", "sparse", "integer")
 """Tables of a recipe that train, in the order in which they run."""
+ITSELF = "itself"
+"""A recipe's teacher: the float network that it starts from, before anything of it is pruned or trained."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ class Pruning:
 class Recipe:
     """A recipe file.
 
-    network: `module:callable`, called with `arguments`; or start: name of a trained network, with its weights. Where
-    those are the integers of a Graph, [integer] goes on from them. teacher: name of the trained network that is
-    distilled from. weight_bits: bits of the weights of some layers in [integer], by node name.
+    network: `module:callable`, called with `arguments`, its weights from its seed or from the file `checkpoint`, such
+    as one of torchvision; or start: name of a trained network, with its weights. Where those are the integers of a
+    Graph, [integer] goes on from them. teacher: name of the trained network that is distilled from, or `itself`.
+    weight_bits: bits of the weights of some layers in [integer], by node name.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Recipe:
     hw: str = "pynq-z2"
     seed: int = 1
     start: str | None = None
+    checkpoint: str | None = None
     teacher: str | None = None
     prune: Pruning | None = None
     weight_bits: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -77,6 +81,10 @@ class Recipe:
             raise ConfigError(f"recipe {self.name}: give one of network and start, the trained network to go on from")
         if self.start is not None and self.arguments:
             raise ConfigError(f"recipe {self.name}: arguments have no effect with start, whose network has its own")
+        if self.checkpoint is not None and self.start is not None:
+            raise ConfigError(f"recipe {self.name}: checkpoint fills network; start has weights of its own: give one")
+        if self.teacher == ITSELF and self.checkpoint is None and self.start is None:
+            raise ConfigError(f"recipe {self.name}: teacher itself needs trained weights: give checkpoint or start")
         if self.seed < 0:
             raise ConfigError(f"recipe {self.name}: seed is {self.seed}; it must be at least 0")
         if self.weight_bits and "integer" not in self.stages:

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from subrow.compress.batches import Source, source_of
 from subrow.compress.checkpoint import EpochLog, Settings
 from subrow.compress.integer_network import IntegerNetwork
 from subrow.compress.sparse_network import SparseNetwork
 from subrow.compress.training import (
-    Data,
     Loss,
     Report,
     Schedule,
@@ -65,8 +65,8 @@ class Trainer:
     settings: what the result of a stage depends on beside its table, by stage; a checkpoint of others is refused.
     """
 
-    data: Data
-    holdout: Data
+    data: Source
+    holdout: Source
     folder: Path
     report: Report = print
     teacher: nn.Module | None = None
@@ -77,7 +77,7 @@ class Trainer:
 
         name: the stage, after which its checkpoint is called; step tells apart several runs of one stage.
         """
-        model.to(self.data.images.device)
+        model.to(self.data.device)
         loss = stage.loss(self.teacher)
         own = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage) if f.name != "schedule"}
         known, path = {**own, **self.settings.get(name, {})}, self.folder / f"{name}{step}.pt"
@@ -100,20 +100,21 @@ def make_trainer(
     train_images: Any, holdout: Any, folder: Path, device: str, report: Report, teacher: nn.Module | None,
     settings: Mapping[str, Settings] | None = None,
 ) -> Trainer:  # fmt: skip
-    """A Trainer on `cpu`, `cuda` or `auto` (a GPU if there is one), from arrays (images, labels)."""
+    """A Trainer on `cpu`, `cuda` or `auto` (a GPU if there is one), from arrays (images, labels) or files."""
     where = chosen_device(device)
     start_processes(where)
     if teacher is not None:
         teacher.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    data, held_back = Data.of(train_images, where), Data.of(holdout, where)
+    data, held_back = source_of(train_images, where), source_of(holdout, where)
     return Trainer(data, held_back, folder, report, teacher, settings or {})
 
 
-def check_fits(model: object, images: tuple[Any, Any], name: str) -> None:
+def check_fits(model: object, images: Any, name: str) -> None:
     """Raises InputError unless a module takes these images and has an output for each of their labels."""
     if not isinstance(model, nn.Module):
         raise InputError(f"{name} is a {type(model).__name__}; give a torch.nn.Module, which can learn")
-    sample = torch.as_tensor(images[0][:2]).to(next((p.device for p in model.parameters()), "cpu"))
+    source = source_of(images)
+    sample = source.sample(2).to(next((p.device for p in model.parameters()), "cpu"))
     was_training = model.training
     try:
         with torch.inference_mode():
@@ -123,7 +124,7 @@ def check_fits(model: object, images: tuple[Any, Any], name: str) -> None:
         raise InputError(f"{name} does not take images of {shape} ({reason}); give the data it was made for") from error
     finally:
         model.train(was_training)
-    most = int(torch.as_tensor(images[1]).max())
+    most = source.most()
     if most >= outputs:
         raise InputError(f"{name} has {outputs} outputs, but there are labels up to {most}: give data of its classes")
 
@@ -143,13 +144,13 @@ def chosen_device(name: str) -> str:
     return f"cuda:{place}"
 
 
-def module_accuracy(model: nn.Module, images: tuple[Any, Any], device: str = "cpu", name: str = "") -> float:
+def module_accuracy(model: nn.Module, images: Any, device: str = "cpu", name: str = "") -> float:
     """Accuracy in percent of a network. Raises InputError when images or labels are not for it."""
     check_fits(model, images, name or f"network {type(model).__name__}")
-    return accuracy(model.to(device).eval(), Data.of(images, device))
+    return accuracy(model.to(device).eval(), source_of(images, device))
 
 
-def graph_accuracy(graph: Graph, hw: HwConfig, images: tuple[Any, Any], device: str = "cpu") -> float:
+def graph_accuracy(graph: Graph, hw: HwConfig, images: Any, device: str = "cpu") -> float:
     """Accuracy in percent of a Graph as torch computes it: in integers once quantised, in float before."""
     model = IntegerNetwork(graph, hw) if graph.stage == "quantised" else SparseNetwork(graph)
     return module_accuracy(model, images, device, f"Graph {graph.name}")

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from subrow.compress.augment import Augment, augment
+from subrow.compress.augment import Augment
+from subrow.compress.batches import Batch, Source, drawn_from, steps
 from subrow.compress.checkpoint import EpochLog, Progress, Settings, resume, save_checkpoint
 from subrow.spec.errors import ConfigError, InputError
 
@@ -72,28 +73,21 @@ class Schedule:
             )
 
 
-@dataclass(frozen=True)
-class Data:
-    """Images (N x C x H x W, float32) and labels (N, int64) on one device."""
+def accuracy(model: nn.Module, source: Source, shared: bool = False) -> float:
+    """Share of images whose largest logit is their label, in percent; eval mode. Leaves the mode alone.
 
-    images: Tensor
-    labels: Tensor
-
-    @classmethod
-    def of(cls, labelled: tuple[Any, Any], device: torch.device | str = "cpu") -> Data:
-        """From arrays (images, labels)."""
-        return cls(torch.as_tensor(labelled[0]).to(device), torch.as_tensor(labelled[1]).to(device))
-
-
-def accuracy(model: nn.Module, data: Data, batch: int = 500) -> float:
-    """Share of images whose largest logit is their label, in percent; eval mode. Leaves the mode alone."""
-    was_training = model.training
+    shared: each of several processes looks at its share of the images, and all of them get the result.
+    """
+    was_training, place = model.training, (rank(), processes()) if shared else (0, 1)
     model.eval()
     with torch.inference_mode():
-        parts = zip(torch.split(data.images, batch), torch.split(data.labels, batch), strict=True)
-        hits = sum((model(images).flatten(1).argmax(1) == labels).sum() for images, labels in parts)
+        hits = torch.zeros((), dtype=torch.int64, device=source.device)
+        for images, labels in source.all(*place):
+            hits += (model(images).flatten(1).argmax(1) == labels).sum()
+        if shared and distributed.is_initialized():
+            distributed.all_reduce(hits)
     model.train(was_training)
-    return 100.0 * int(hits) / len(data.labels)
+    return 100.0 * int(hits) / len(source)
 
 
 def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
@@ -150,7 +144,7 @@ def _optimizer(model: nn.Module, schedule: Schedule, fused: bool) -> torch.optim
 
 
 def train(
-    model: nn.Module, data: Data, holdout: Data, schedule: Schedule, loss: Loss, checkpoint: Path,
+    model: nn.Module, data: Source, holdout: Source, schedule: Schedule, loss: Loss, checkpoint: Path,
     report: Report = print, settings: Settings | None = None,
 ) -> Progress:  # fmt: skip
     """Train for the epochs that are left, writing `checkpoint` after each; the result holds the best weights.
@@ -159,10 +153,10 @@ def train(
     batch that does not fit and for a checkpoint of other settings, InputError for a damaged one and when the loss is
     no number.
     """
-    schedule.check(len(data.labels), processes())
+    schedule.check(len(data), processes())
     known = {**asdict(schedule), "processes": processes(), **(settings or {})}
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    progress = Progress(model, _optimizer(model, schedule, data.images.is_cuda))
+    progress = Progress(model, _optimizer(model, schedule, data.device.type == "cuda"))
     if checkpoint.is_file():
         resume(progress, known, checkpoint)
         report(f"resumed after epoch {len(progress.log)} from {checkpoint}")
@@ -209,7 +203,7 @@ def processes() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def _prepared(model: nn.Module, data: Data, schedule: Schedule) -> Callable[[Tensor], Tensor]:
+def _prepared(model: nn.Module, data: Source, schedule: Schedule) -> Callable[[Tensor], Tensor]:
     """The model as a step calls it: wrapped for several processes, or on a GPU as one graph of all its kernels.
 
     Small networks are bound by kernel launches: a captured graph makes ResNet-20 several times faster.
@@ -218,10 +212,10 @@ def _prepared(model: nn.Module, data: Data, schedule: Schedule) -> Callable[[Ten
     if distributed.is_initialized():
         wrapped: Callable[[Tensor], Tensor] = nn.parallel.DistributedDataParallel(model)
         return wrapped
-    if not data.images.is_cuda:
+    if data.device.type != "cuda":
         return cast(Callable[[Tensor], Tensor], model)
     kept = {name: value.clone() for name, value in model.state_dict().items()}
-    sample = data.images[: schedule.batch].contiguous(memory_format=torch.channels_last)
+    sample = data.sample(schedule.batch).contiguous(memory_format=torch.channels_last)
     with _autocast(sample, schedule):
         graphed = cast(Callable[[Tensor], Tensor], torch.cuda.make_graphed_callables(model, (sample,)))
     model.load_state_dict(kept)  # the capture's warm-up moved the batch-norm statistics
@@ -233,32 +227,26 @@ def _autocast(images: Tensor, schedule: Schedule) -> torch.autocast:
 
 
 def _run_epoch(
-    progress: Progress, forward: Callable[[Tensor], Tensor], data: Data, holdout: Data, schedule: Schedule,
+    progress: Progress, forward: Callable[[Tensor], Tensor], data: Source, holdout: Source, schedule: Schedule,
     loss: Loss, epoch: int,
 ) -> EpochLog:  # fmt: skip
     """One pass over the shuffled training images, then the accuracy on the held-out ones."""
-    start = time.perf_counter()
-    drawn_from = schedule.seed * 1_000 + epoch
-    torch.manual_seed(drawn_from)  # dropout draws from the global generator
-    generator = torch.Generator(data.images.device).manual_seed(drawn_from)
-    order = torch.randperm(len(data.labels), generator=generator, device=data.images.device)
-    count = min(len(order), schedule.epoch_images or len(order)) // schedule.batch
-    batches = order[: count * schedule.batch].view(-1, schedule.batch)
+    start, count = time.perf_counter(), steps(data, schedule)
+    torch.manual_seed(drawn_from(schedule, epoch))  # dropout draws from the global generator
     progress.model.train()
-    total, rate = torch.zeros((), device=data.images.device), 0.0
-    for index, chosen in enumerate(batches):
-        rate = learning_rate(schedule, (epoch - 1) * len(batches) + index, schedule.epochs * len(batches))
-        images = augment(data.images[chosen], schedule.augment, generator)
-        mine = slice(rank(), None, processes())
-        total += _step(progress, forward, (images[mine], data.labels[chosen][mine]), rate, schedule, loss)
-    mean = _mean_over_processes(total / len(batches))
+    total, rate = torch.zeros((), device=data.device), 0.0
+    for index, batch in enumerate(data.epoch(schedule, epoch, rank(), processes())):
+        rate = learning_rate(schedule, (epoch - 1) * count + index, schedule.epochs * count)
+        total += _step(progress, forward, batch, rate, schedule, loss)
+    mean = _mean_over_processes(total / count)
     if not math.isfinite(mean):
         raise InputError(f"training loss became {mean} in epoch {epoch} at learning rate {rate:.4f}; lower peak_rate")
+    _agree(progress.model)
     return {
         "epoch": epoch,
         "learning_rate": round(rate, 6),
         "train_loss": round(mean, 4),
-        "holdout_accuracy": round(accuracy(progress.model, holdout), 2),
+        "holdout_accuracy": round(accuracy(progress.model, holdout, shared=True), 2),
         "seconds": round(time.perf_counter() - start, 1),
     }
 
@@ -270,7 +258,7 @@ def _mean_over_processes(value: Tensor) -> float:
 
 
 def _step(
-    progress: Progress, forward: Callable[[Tensor], Tensor], batch: tuple[Tensor, Tensor], rate: float,
+    progress: Progress, forward: Callable[[Tensor], Tensor], batch: Batch, rate: float,
     schedule: Schedule, loss: Loss,
 ) -> Tensor:  # fmt: skip
     """One step of the optimiser at learning rate `rate`; returns the batch's mean loss."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,13 @@ from subrow.passes.choose_tile import TileName
 from subrow.spec.errors import ConfigError
 from subrow.spec.hwconfig import HwConfig
 
-_HALVINGS, _TRIES = 6, 8
+if TYPE_CHECKING:
+    from models.labelled import Images
 
+_HALVINGS, _TRIES = 6, 8
 ROUNDS = 4
 """Improvements of a choice around itself."""
 
-Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 Progress = Callable[[str, float], None]
 
 
@@ -178,7 +179,7 @@ def for_knees(found: Sensitivity, pruner: Pruner, most: float) -> Choice:
 
 
 def for_accuracy(
-    found: Sensitivity, pruner: Pruner, holdout: Labelled, least: float, progress: Callable[[str, float], None]
+    found: Sensitivity, pruner: Pruner, holdout: Images, least: float, progress: Callable[[str, float], None]
 ) -> Choice:  # fmt: skip
     """The fewest cycles, to within a sixty-fourth of the range, at which held-out accuracy is at least `least` percent.
 
@@ -205,12 +206,12 @@ def for_accuracy(
     return best
 
 
-def check_labels(pruner: Pruner, images: Labelled) -> None:
+def check_labels(pruner: Pruner, images: Images) -> None:
     """Raises InputError, before the long work, when labelled images are not for the network."""
     check_fits(SparseNetwork(pruner.ready), images, f"network {pruner.graph.name}")
 
 
-def against_uniform(found: Sensitivity, pruner: Pruner, choice: Choice, images: Labelled) -> dict[str, Any]:
+def against_uniform(found: Sensitivity, pruner: Pruner, choice: Choice, images: Images) -> dict[str, Any]:
     """Accuracy in percent of a choice, and of the largest density that all layers can have in as many cycles."""
     result: dict[str, Any] = {"accuracy": graph_accuracy(choice.graph, pruner.hw, images), "cycles": choice.cycles}
     same = uniform(found, choice.cycles, pruner.cycles)
