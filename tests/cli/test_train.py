@@ -175,7 +175,7 @@ def write_graph(folder: Path, run: Run, data: Path) -> None:
     ('teacher = "START"', "", "distil is 1.0, but there is no teacher"),
     ('teacher = "START"', 'teacher = "nobody"', "trained network nobody: not found"),
     ("[integer]", "[integer]\nepoch_images = 9", "batches of 19 from 9 images"),
-    ("[prune]", 'weight_bits = {nothing = 4}\n[prune]', "weight_bits: bits of layer nothing: no such layer; VggNagadomi has feat"),
+    ("[prune]", 'weight_bits = {nothing = 4}\n[prune]', "weight_bits: bits of layer nothing: no such layer; VggNag"),
     ("linear = true", "linear = 1", "linear is 1; it must be true or false"),
     ('start = "START"', 'network = "models.vgg_nagadomi:VggNagadomi"\narguments = {classes = 7}',
      "has 7 outputs, but there are labels up to 9"),
