@@ -17,6 +17,7 @@ module subrow_engine
     parameter int unsigned VBits = 8,
     parameter int unsigned AccBits = 26,
     parameter int unsigned YBits = 36,
+    parameter int unsigned NarrowU = 1,
     parameter int unsigned ActWords = 1024,
     parameter int unsigned VWords = 1024,
     parameter int unsigned WeightWords = 1024,
