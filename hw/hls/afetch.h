@@ -13,7 +13,7 @@ inline int abuf_address(const Instr& ins, const Block& b, int ly, int cb, int lx
   return half + ((ly / kRamBanks) * static_cast<int>(ins.in_cb) + cb) * b.ncols + lx;
 }
 
-// act: the arena. Returns the words read.
+// act: the arena. Returns the bytes of the beats read; a block as wide as the tensor is read row by row as one run.
 inline uint64_t afetch(const Instr& ins, const Block& b, const ActWord* act, ActBuffer& abuf) {
   const uint64_t base = ins.in_offset / kSubRow, row_words = ins.in_row_bytes / kSubRow;
   for (int ly = 0; ly < b.nrows; ++ly) {
@@ -26,7 +26,16 @@ inline uint64_t afetch(const Instr& ins, const Block& b, const ActWord* act, Act
       }
     }
   }
-  return static_cast<uint64_t>(b.nrows) * ins.in_cb * b.ncols;
+  const bool whole = b.ncols == static_cast<int>(ins.in_w);
+  const int runs = whole ? 1 : ins.in_cb, words = whole ? ins.in_row_words : b.ncols;
+  uint64_t bytes = 0;
+  for (int ly = 0; ly < b.nrows; ++ly) {
+    for (int i = 0; i < runs; ++i) {
+#pragma HLS PIPELINE II = 1
+      bytes += beat_bytes(base + (b.ry0 + ly) * row_words + static_cast<uint64_t>(i) * ins.in_w + b.rx0, words);
+    }
+  }
+  return bytes;
 }
 
 }  // namespace subrow

@@ -35,11 +35,11 @@ void run_strip(const Instr& ins, const Block& b, int kg, int strip, Buffers& buf
 }
 
 void run_block(const Instr& ins, const Block& b, ActWord* act, const WgtBeat* prog, Buffers& buffers, Record& record) {
-  record.word[kRecReadBytes] += afetch(ins, b, act, buffers.abuf) * kSubRow;
+  record.word[kRecReadBytes] += afetch(ins, b, act, buffers.abuf);
   itrans(ins, b, buffers.abuf, buffers.vbuf);
   for (int kg = b.kg0; kg < b.kg1; ++kg) {
     if (!ins.resident || b.first) load_group(ins, b, kg, prog, buffers.weights, record);
-    if (ins.residual) record.word[kRecReadBytes] += rfetch(ins, b, kg, act, buffers.rbuf) * kSubRow;
+    if (ins.residual) record.word[kRecReadBytes] += rfetch(ins, b, kg, act, buffers.rbuf);
     for (int strip = 0; strip * kStrip < b.tiles; ++strip) run_strip(ins, b, kg, strip, buffers);
     awrite(ins, b, kg, buffers.obuf, act);
     record.word[kRecIssued] += array_steps(ins, b);

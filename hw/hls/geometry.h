@@ -5,6 +5,12 @@
 
 namespace subrow {
 
+// Bytes of the beats of the activation port that hold `words` words from word `first` on.
+inline uint64_t beat_bytes(uint64_t first, int words) {
+#pragma HLS INLINE
+  return (first % kPortWords + words + kPortWords - 1) / kPortWords * kPortWords * kSubRow;
+}
+
 // m output rows, alpha input rows and `groups` groups of four taps per tile.
 struct TileShape {
   int m, alpha, groups;

@@ -56,7 +56,7 @@ using y_t = int64_t;
 using scaled_t = int64_t;
 #endif
 
-// One beat of each memory port.
+// A word of activations, and a beat of the weight port.
 struct ActWord {
   int8_t l[kSubRow];
 };

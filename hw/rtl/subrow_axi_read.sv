@@ -1,6 +1,6 @@
 // Read engine: turns requests for runs of words into AXI4 bursts and hands the words on as a stream.
 //
-// Contract: a request names a word-aligned byte address and 1..65535 words. Requests are served in order; their words
+// Contract: a request names a byte address, from whose word on, and 1..65535 words. Requests are served in order; their words
 //   leave in order without marks between requests. Bursts are INCR, at most BurstBeats long, never cross a multiple of
 //   BurstBeats * DataBytes, and at most MaxOutstanding are open. R passes straight through (latency 0): a requester
 //   that has asked must be able to take the words without another reader's help. `error_o` pulses for each beat whose

@@ -1,8 +1,8 @@
 // Write engine: turns requests and a stream of words into AXI4 write bursts and counts the responses.
 //
-// Contract: a request names a word-aligned byte address and 1..65535 words; the words of all requests follow each other
+// Contract: a request names a byte address, of which the words that hold it count, and 1..65535 words; the words of all requests follow each other
 //   on `wd`, in order. The stream may come before, with or after its request. Bursts are INCR, at most BurstBeats
-//   long, never cross a multiple of BurstBeats * DataBytes, and at most MaxOutstanding are open. All lanes are written.
+//   long, never cross a multiple of BurstBeats * DataBytes, and at most MaxOutstanding are open. `wd_strb_i` goes with each word.
 //   `idle_o` falls in the cycle after a request is taken and rises when every response is in. `error_o` pulses for a
 //   response that is not OKAY, with that response in `error_resp_o`.
 //   A burst whose page (address >> 12) is in neither window first_i..last_i is outside: it goes to the page first_i[0] with
@@ -33,6 +33,7 @@ module subrow_axi_write #(
     input  logic                   wd_valid_i,
     output logic                   wd_ready_o,
     input  logic [8*DataBytes-1:0] wd_data_i,
+    input  logic [  DataBytes-1:0] wd_strb_i,
     output logic                   aw_valid_o,
     input  logic                   aw_ready_i,
     output logic [           39:0] aw_addr_o,
@@ -155,7 +156,7 @@ module subrow_axi_write #(
     end
     if (load) begin
       w_data_q <= wd_data_i;
-      w_strb_q <= {DataBytes{!(flush_i || mute_q || outside_o)}};
+      w_strb_q <= flush_i || mute_q || outside_o ? '0 : wd_strb_i;
       w_last_q <= len_last;
     end
   end

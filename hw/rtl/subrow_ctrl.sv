@@ -10,10 +10,11 @@
 //   After an error, and while `soft_reset_i` is high, `core_rst_no` holds the units in reset and `flush_o` drains the AXI
 //   engines until `bus_idle_i`; a start in that time waits for its end. `state_o` shows `state_i`; after an error, as it
 //   was at the error, until the next start.
-// Parameters: SubRow 4, 8, 16; WeightBytes a power of two, 8..64; Units (those on `cmd`) 1..16.
+// Parameters: SubRow 4, 8, 16; PortWords 1, 2, 4; WeightBytes a power of two, 8..64; Units (those on `cmd`) 1..16.
 // Cost: 6 instructions in registers and LUT RAM, 8 counters of 40 bits.
 module subrow_ctrl #(
     parameter int unsigned SubRow = 8,
+    parameter int unsigned PortWords = 1,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned Units = 7
 ) (
@@ -63,7 +64,7 @@ module subrow_ctrl #(
     input  logic                             starved_input_i,
     input  logic                             starved_weights_i,
     input  logic                             blocked_output_i,
-    input  logic                             act_beat_i,  // word taken by afetch or rfetch
+    input  logic                             act_beat_i,  // beat taken by afetch or rfetch
     input  logic                             wgt_beat_i,  // word taken by wfetch
     input  logic                             progress_i,
     output logic [                    511:0] record_o
@@ -304,7 +305,7 @@ module subrow_ctrl #(
 
   assign record_o = {
     64'(layer_beats) << $clog2(WeightBytes),
-    64'(count_q[5]) << $clog2(SubRow),
+    64'(count_q[5]) << $clog2(SubRow * PortWords),
     64'(count_q[4]),
     64'(count_q[3]),
     64'(count_q[2]),

@@ -24,7 +24,8 @@ module subrow_datapath
     parameter int unsigned OutWords = 1024,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned BurstBeats = 16,
-    localparam int unsigned ActBytes = SubRow,
+    parameter int unsigned PortWords = 1,
+    localparam int unsigned ActBytes = SubRow * PortWords,
     localparam int unsigned AddrBits = 40
 ) (
     input logic clk_i,
@@ -96,6 +97,7 @@ module subrow_datapath
     output logic wd_valid_o,
     input  logic wd_ready_i,
     output logic [8*ActBytes-1:0] wd_data_o,
+    output logic [ActBytes-1:0] wd_strb_o,
     input  logic write_idle_i
 );
 
@@ -110,17 +112,19 @@ module subrow_datapath
   logic [23:0] p_wptr, p_free;
 
   // ---- fetch --------------------------------------------------------------------------------------------------------
-  logic w_we, w_re, p_we, p_re, r_we, r_re;
+  logic w_we, w_re, p_we, p_re, r_re;
   logic [$clog2(WeightWords)-1:0] w_waddr, w_raddr;
   logic [WordBits-1:0] w_wdata, w_rdata;
   logic [$clog2(ParamWords)-1:0] p_waddr, p_raddr;
   logic [64*SubRow-1:0] p_wdata, p_rdata;
-  logic [$clog2(OutWords)-1:0] r_waddr, r_raddr;
-  logic [8*SubRow-1:0] r_wdata, r_rdata;
+  logic [PortWords-1:0] r_we, a_way;
+  logic [PortWords-1:0][$clog2(OutWords)-1:0] r_waddr;
+  logic [$clog2(OutWords)-1:0] r_raddr;
+  logic [PortWords-1:0][8*SubRow-1:0] r_wdata, a_wdata;
+  logic [8*SubRow-1:0] r_rdata;
   logic [7:0] a_we;
   logic a_re;
-  logic [$clog2(ActWords)-1:0] a_waddr;
-  logic [8*SubRow-1:0] a_wdata;
+  logic [PortWords-1:0][$clog2(ActWords)-1:0] a_waddr;
   logic [7:0][$clog2(ActWords)-1:0] a_raddr;
   logic [7:0][SubRow-1:0][7:0] a_rdata;
 
@@ -173,7 +177,7 @@ module subrow_datapath
       .rdata_o(p_rdata)
   );
 
-  subrow_afetch #(.SubRow(SubRow), .ActWords(ActWords)) u_afetch (
+  subrow_afetch #(.SubRow(SubRow), .ActWords(ActWords), .PortWords(PortWords)) u_afetch (
       .clk_i,
       .rst_ni,
       .cmd_valid_i(cmd_fire_i),
@@ -190,14 +194,15 @@ module subrow_datapath
       .rd_ready_o(afetch_rd_ready_o),
       .rd_data_i(afetch_rd_data_i),
       .a_we_o(a_we),
+      .a_way_o(a_way),
       .a_waddr_o(a_waddr),
       .a_wdata_o(a_wdata)
   );
 
   for (genvar b = 0; b < 8; b++) begin : g_abuf
-    subrow_ram #(.Width(8 * SubRow), .Depth(ActWords)) u_abuf (
+    subrow_ram_fill #(.Width(8 * SubRow), .Depth(ActWords), .Ways(PortWords)) u_abuf (
         .clk_i,
-        .we_i(a_we[b]),
+        .we_i(a_way & {PortWords{a_we[b]}}),
         .waddr_i(a_waddr),
         .wdata_i(a_wdata),
         .re_i(a_re),
@@ -206,7 +211,9 @@ module subrow_datapath
     );
   end
 
-  subrow_rfetch #(.Channels(Channels), .SubRow(SubRow), .OutWords(OutWords)) u_rfetch (
+  subrow_rfetch #(
+      .Channels(Channels), .SubRow(SubRow), .OutWords(OutWords), .PortWords(PortWords)
+  ) u_rfetch (
       .clk_i,
       .rst_ni,
       .cmd_valid_i(cmd_fire_i),
@@ -227,7 +234,7 @@ module subrow_datapath
       .r_wdata_o(r_wdata)
   );
 
-  subrow_ram #(.Width(8 * SubRow), .Depth(OutWords)) u_rbuf (
+  subrow_ram_fill #(.Width(8 * SubRow), .Depth(OutWords), .Ways(PortWords), .WayLsb($clog2(Cb))) u_rbuf (
       .clk_i,
       .we_i(r_we),
       .waddr_i(r_waddr),
@@ -320,8 +327,10 @@ module subrow_datapath
   logic o_we, o_re;
   logic [SubRow*YBits-1:0] y_data;
   logic [28+KbBits-1:0] y_meta;
-  logic [$clog2(OutWords)-1:0] o_waddr, o_raddr;
-  logic [8*SubRow-1:0] o_wdata, o_rdata;
+  logic [$clog2(OutWords)-1:0] o_waddr;
+  logic [PortWords-1:0][$clog2(OutWords)-1:0] o_raddr;
+  logic [8*SubRow-1:0] o_wdata;
+  logic [PortWords-1:0][8*SubRow-1:0] o_rdata;
 
   subrow_otrans #(.Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .AccBits(AccBits), .YBits(YBits)) u_otrans (
       .clk_i,
@@ -368,7 +377,7 @@ module subrow_datapath
       .o_wdata_o(o_wdata)
   );
 
-  subrow_ram #(.Width(8 * SubRow), .Depth(OutWords)) u_obuf (
+  subrow_ram_drain #(.Width(8 * SubRow), .Depth(OutWords), .Ways(PortWords), .WayLsb($clog2(Cb))) u_obuf (
       .clk_i,
       .we_i(o_we),
       .waddr_i(o_waddr),
@@ -378,7 +387,9 @@ module subrow_datapath
       .rdata_o(o_rdata)
   );
 
-  subrow_awrite #(.Channels(Channels), .SubRow(SubRow), .OutWords(OutWords)) u_awrite (
+  subrow_awrite #(
+      .Channels(Channels), .SubRow(SubRow), .OutWords(OutWords), .PortWords(PortWords)
+  ) u_awrite (
       .clk_i,
       .rst_ni,
       .cmd_valid_i(cmd_fire_i),
@@ -400,6 +411,7 @@ module subrow_datapath
       .wd_valid_o(wd_valid_o),
       .wd_ready_i(wd_ready_i),
       .wd_data_o(wd_data_o),
+      .wd_strb_o(wd_strb_o),
       .wr_idle_i(write_idle_i)
   );
 endmodule

@@ -23,8 +23,9 @@ module subrow_engine
     parameter int unsigned OutWords = 1024,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned BurstBeats = 16,
+    parameter int unsigned PortWords = 1,
     parameter int unsigned ConfigHash = 0,
-    localparam int unsigned ActBytes = SubRow,
+    localparam int unsigned ActBytes = SubRow * PortWords,
     localparam int unsigned AddrBits = 40
 ) (
     input logic clk_i,
@@ -128,6 +129,7 @@ module subrow_engine
   logic [AddrBits-1:0] wr_addr;
   logic [15:0] wr_beats;
   logic [8*ActBytes-1:0] wd_data;
+  logic [ActBytes-1:0] wd_strb;
 
   subrow_regs_pkg::subrow_regs__in_t regs_in;
   subrow_regs_pkg::subrow_regs__out_t regs_out;
@@ -203,7 +205,7 @@ module subrow_engine
   assign state_live[95:64] = {m_free[7:0], m_ready[7:0], v_free[7:0], act_free[7:0]};
   assign state_live[127:96] = {r_ready[7:0], o_free[7:0], o_ready[7:0], w_wptr[7:0] - w_free[7:0]};
 
-  subrow_ctrl #(.SubRow(SubRow), .WeightBytes(WeightBytes), .Units(7)) u_ctrl (
+  subrow_ctrl #(.SubRow(SubRow), .PortWords(PortWords), .WeightBytes(WeightBytes), .Units(7)) u_ctrl (
       .clk_i,
       .rst_ni,
       .start_i(regs_out.CTRL.start.value),
@@ -253,7 +255,9 @@ module subrow_engine
       .record_o(record)
   );
 
-  subrow_memory #(.SubRow(SubRow), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats)) u_memory (
+  subrow_memory #(
+      .SubRow(SubRow), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats), .PortWords(PortWords)
+  ) u_memory (
       .clk_i,
       .rst_ni,
       .core_rst_n_i(core_rst_n), .flush_i(flush), .act_read_idle_o(act_read_idle),
@@ -276,7 +280,7 @@ module subrow_engine
       .wfetch_req_addr_i(wfetch_req_addr), .wfetch_req_beats_i(wfetch_req_beats),
       .wfetch_rd_valid_o(wfetch_rd_valid), .wfetch_rd_ready_i(wfetch_rd_ready),
       .wfetch_rd_data_o(wfetch_rd_data), .wr_valid_i(wr_valid), .wr_ready_o(wr_ready), .wr_addr_i(wr_addr),
-      .wr_beats_i(wr_beats), .wd_valid_i(wd_valid), .wd_ready_o(wd_ready), .wd_data_i(wd_data),
+      .wr_beats_i(wr_beats), .wd_valid_i(wd_valid), .wd_ready_o(wd_ready), .wd_data_i(wd_data), .wd_strb_i(wd_strb),
       .m_axi_act_arvalid, .m_axi_act_arready, .m_axi_act_araddr, .m_axi_act_arlen, .m_axi_act_arsize,
       .m_axi_act_arburst, .m_axi_act_rvalid, .m_axi_act_rready, .m_axi_act_rdata, .m_axi_act_rresp,
       .m_axi_act_rlast, .m_axi_act_awvalid, .m_axi_act_awready, .m_axi_act_awaddr, .m_axi_act_awlen,
@@ -290,7 +294,8 @@ module subrow_engine
   subrow_datapath #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
       .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
-      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats)
+      .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .PortWords(PortWords)
   ) u_datapath (
       .clk_i,
       .rst_ni(core_rst_n),
@@ -314,6 +319,6 @@ module subrow_engine
       .rfetch_req_beats_o(rfetch_req_beats), .rfetch_rd_valid_i(rfetch_rd_valid),
       .rfetch_rd_ready_o(rfetch_rd_ready), .rfetch_rd_data_i(rfetch_rd_data), .wr_valid_o(wr_valid),
       .wr_ready_i(wr_ready), .wr_addr_o(wr_addr), .wr_beats_o(wr_beats), .wd_valid_o(wd_valid),
-      .wd_ready_i(wd_ready), .wd_data_o(wd_data), .write_idle_i(write_idle)
+      .wd_ready_i(wd_ready), .wd_data_o(wd_data), .wd_strb_o(wd_strb), .write_idle_i(write_idle)
   );
 endmodule

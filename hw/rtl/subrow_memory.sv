@@ -2,14 +2,15 @@
 //
 // Contract: docs/hardware.md. afetch and rfetch read through m_axi_act, ctrl and wfetch through m_axi_wgt, awrite writes
 // through m_axi_act. core_rst_n_i ends what the readers have asked for; the AXI engines live on and finish what is open,
-// while flush_i into nothing. Windows: activation reads 1, weight reads 0, writes 1 and 2. act_beat_o: a word of m_axi_act goes to its reader.
-// Parameters: SubRow 4, 8, 16; WeightBytes a power of two, 8..64; BurstBeats 4, 8, 16.
+// while flush_i into nothing. Windows: activation reads 1, weight reads 0, writes 1 and 2. act_beat_o: a beat of m_axi_act goes to its reader.
+// Parameters: SubRow 4, 8, 16; WeightBytes a power of two, 8..64; BurstBeats 4, 8, 16; PortWords 1, 2, 4.
 
 module subrow_memory #(
     parameter int unsigned SubRow = 8,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned BurstBeats = 16,
-    localparam int unsigned ActBytes = SubRow,
+    parameter int unsigned PortWords = 1,
+    localparam int unsigned ActBytes = SubRow * PortWords,
     localparam int unsigned AddrBits = 40
 ) (
     input logic clk_i,
@@ -72,6 +73,7 @@ module subrow_memory #(
     input  logic wd_valid_i,
     output logic wd_ready_o,
     input  logic [8*ActBytes-1:0] wd_data_i,
+    input  logic [ActBytes-1:0] wd_strb_i,
 
     output logic m_axi_act_arvalid,
     input  logic m_axi_act_arready,
@@ -250,6 +252,7 @@ module subrow_memory #(
       .wd_valid_i(wd_valid_i),
       .wd_ready_o(wd_ready_o),
       .wd_data_i(wd_data_i),
+      .wd_strb_i(wd_strb_i),
       .aw_valid_o(m_axi_act_awvalid),
       .aw_ready_i(m_axi_act_awready),
       .aw_addr_o(m_axi_act_awaddr),

@@ -55,15 +55,19 @@ class Neighbours:
         self.sim, self.case, self.writer, self.rand = sim, case, writer, rand
         self.more = stalls.side("o", 0.02)
         self.ram: dict[int, int] = {}
-        self.read: int | None = None
+        self.read: list[int] | None = None
+        self.width = OPT.config.act_port_bytes
         self.ready = 0
         self.done = False
 
     def drive(self) -> None:
         case, free = self.case, self.sim.get("o_free_o")
         if self.read is not None:
-            assert self.read in self.ram, f"address {self.read} was never written"
-            self.sim.set(o_rdata_i=self.ram[self.read])
+            # Ways that no lane of the beat needs may read anything.
+            noise, size = self.rand.getrandbits(8 * self.width), 8 * OPT.config.sub_row
+            words = [self.ram.get(a, noise >> size * w & (1 << size) - 1) for w, a in enumerate(self.read)]
+            assert any(a in self.ram for a in self.read), f"addresses {self.read} were never written"
+            self.sim.set(o_rdata_i=sum(word << size * w for w, word in enumerate(words)))
         assert ahead(self.ready, free) <= 2
         while self.ready < len(case.units) and ahead(self.ready, free) < 2 and self.more():
             half = self.ready % 2
@@ -76,11 +80,20 @@ class Neighbours:
         self.sim.set(o_ready_i=self.ready, record_i=case.record if settled else self.rand.getrandbits(512))
 
     def sample(self) -> None:
-        self.read = self.sim.get("o_raddr_o") if self.sim.get("o_re_o") else None
+        self.read = self.addresses() if self.sim.get("o_re_o") else None
         if self.sim.get("layer_done_o"):
             assert not self.done, "done twice"
             assert self.writer.idle, "done before the last response"
             self.done = True
+
+    def addresses(self) -> list[int]:
+        """What each way reads, whose pixels it holds."""
+        hw, packed = OPT.config, self.sim.get("o_raddr_o")
+        bits = (hw.out_words - 1).bit_length()
+        result = [packed >> bits * w & hw.out_words - 1 for w in range(hw.act_port_words)]
+        ways = [a // hw.channel_blocks % hw.act_port_words for a in result]
+        assert ways == list(range(hw.act_port_words)), f"addresses {result}: another way's"
+        return result
 
 
 @cocotb.test()
@@ -94,7 +107,8 @@ async def awrite(dut, pattern: str) -> None:
 
     async def run(instr: Instruction) -> None:
         case = Case(golden, instr, rand)
-        writer = Writer(dut, hw.sub_row, stalls.side("ask"), stalls.side("take", 0.25), rand, rand.random() < 0.5)
+        ask, take, early = stalls.side("ask"), stalls.side("take", 0.25), rand.random() < 0.5
+        writer = Writer(dut, hw.sub_row, hw.act_port_words, ask, take, rand, early)
         sim.agents = []
         # o_ready_i shows the layer before in the cycle of the command
         sim.set(act_base_i=case.act_base, record_base_i=case.record_base)

@@ -22,9 +22,17 @@ async def axi_write(dut, pattern: str) -> None:
     ask, take = stalls.side("aw"), stalls.side("w", 0.3)
     data_on, answer = stalls.side("data", 0.3), stalls.side("b")
     todo: deque[tuple[int, int]] = deque()
-    data: deque[int] = deque()
-    memory: dict[int, int] = {}
-    want: dict[int, int] = {}
+    data: deque[tuple[int, int]] = deque()  # word, strobes
+    memory: dict[int, tuple[int, int]] = {}  # strobes, bytes that they let through
+    want: dict[int, tuple[int, int]] = {}
+
+    def words(count: int) -> list[tuple[int, int]]:
+        return [(rand.getrandbits(8 * width), rand.choice(((1 << width) - 1, rand.randrange(1, 1 << width))))
+                for _ in range(count)]
+
+    def stored(word: int, strobes: int) -> tuple[int, int]:
+        return strobes, sum(word & 255 << 8 * i for i in range(width) if strobes >> i & 1)
+
     state: dict[str, Any] = {"ask": None, "aw": None, "w": None, "offer": False, "resp": False}
     bursts: deque[tuple[int, int]] = deque()
     answers: deque[int] = deque()
@@ -42,7 +50,7 @@ async def axi_write(dut, pattern: str) -> None:
         state["offer"] = bool(data) and (state["offer"] or data_on())
         dut.wd_valid_i.value = int(state["offer"])
         if state["offer"]:
-            dut.wd_data_i.value = data[0]
+            dut.wd_data_i.value, dut.wd_strb_i.value = data[0]
         dut.aw_ready_i.value, dut.w_ready_i.value = int(ask()), int(take())
         state["resp"] = bool(answers) and (state["resp"] or answer())
         dut.b_valid_i.value = int(state["resp"])
@@ -82,9 +90,8 @@ async def axi_write(dut, pattern: str) -> None:
             for i in range(length):
                 word, strb, last = w_beats.popleft()
                 assert last == (i == length - 1), "WLAST"
-                assert strb in (0, (1 << width) - 1)
                 if strb:
-                    memory[addr + i * width] = word
+                    memory[addr + i * width] = stored(word, strb)
             answers.append(3 if bad[0] else 0)
             bad[0] = False
 
@@ -99,13 +106,14 @@ async def axi_write(dut, pattern: str) -> None:
         total = 0
         for _ in range(20):
             addr, beats = random_request(rand, width)
-            values = [rand.getrandbits(8 * width) for _ in range(beats)]
+            values = words(beats)
             todo.append((addr, beats))
             data.extend(values)
-            want.update((addr + i * width, v) for i, v in enumerate(values))
+            want.update((addr + i * width, stored(*v)) for i, v in enumerate(values))
             total += beats
         if OPT.corrupt:
-            want[max(want)] ^= 1
+            strobes, word = want[max(want)]
+            want[max(want)] = strobes, word ^ 1
         bad[0] = True
         start = sim.cycle
         await sim.until(lambda: not todo and not data and state["ask"] is None and int(dut.idle_o.value),
@@ -118,7 +126,7 @@ async def axi_write(dut, pattern: str) -> None:
         for _ in range(4):
             addr, beats = random_request(rand, width)
             todo.append((addr, beats))
-            data.extend([7] * beats)
+            data.extend([(7, 1)] * beats)
         for _ in range(rand.randint(1, 100)):
             await sim.step()
         todo.clear()
@@ -139,10 +147,10 @@ async def axi_write(dut, pattern: str) -> None:
             for group in pages:
                 addr, beats = request_in(rand, list(group), width)
                 beats = min(beats, (PAGE - addr % PAGE) // width) if inside else beats
-                values = [rand.getrandbits(8 * width) for _ in range(beats)]
+                values = words(beats)
                 todo.append((addr, beats))
                 data.extend(values)
-                want.update((addr + i * width, v) for i, v in enumerate(values))
+                want.update((addr + i * width, stored(*v)) for i, v in enumerate(values))
             touched = set().union(*(pages_of(a, b, width) for a, b in todo))
             await sim.until(lambda: not todo and not data and state["ask"] is None and int(dut.idle_o.value),
                             200_000, "writes in windows")

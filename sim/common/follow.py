@@ -13,6 +13,7 @@ from sim.common.clock import Sim, Stalls, options, rng
 from sim.common.golden import Golden, arena_bytes
 from sim.common.layers import moved, random_layer
 from sim.common.streams import Reader, Regions
+from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
 
 LATENCY = 40
@@ -23,7 +24,9 @@ Expected = tuple[list[tuple[int, int, int]], list[int], list[int]]
 class Follower:
     """Compares RAM writes with an expected list and a counter with how many of `ends` have been written."""
 
-    def __init__(self, sim: Sim, ram: str, counter: str, free: str, give_back: Callable[[], bool]) -> None:
+    def __init__(self, sim: Sim, hw: HwConfig, ram: str, counter: str, free: str,
+                 give_back: Callable[[], bool]) -> None:
+        self.hw, self.ram, self.words = hw, ram, hw.act_words if ram == "a" else hw.out_words
         self.sim, self.counter, self.free_port, self.give_back = sim, counter, free, give_back
         self.ports = tuple(f"{ram}_{name}_o" for name in ("we", "waddr", "wdata"))
         self.load([], [], [], 2)
@@ -46,17 +49,32 @@ class Follower:
         if not self.idle:
             got = self.sim.get(self.counter)
             assert got == self.count, f"counter {got}, {self.count} complete"
-        if not self.sim.get(self.ports[0]):
-            return
-        assert self.done < len(self.writes), "more words than the block has"
-        half = sum(1 for f in self.frees if f <= self.done)
-        assert half - self.free < self.halves, f"half {half} written while only {self.free} are free"
-        write = tuple(self.sim.get(port) for port in self.ports)
-        want = self.writes[self.done]
-        assert write == want, f"write {self.done} differs from HLS: {write}, want {want}"
-        self.done += 1
+        for write in self._writes():
+            assert self.done < len(self.writes), "more words than the block has"
+            half = sum(1 for f in self.frees if f <= self.done)
+            assert half - self.free < self.halves, f"half {half} written while only {self.free} are free"
+            want = self.writes[self.done]
+            assert write == want, f"write {self.done} differs from HLS: {write}, want {want}"
+            self.done += 1
         while self.count < len(self.ends) and self.ends[self.count] <= self.done:
             self.count += 1
+
+    def _writes(self) -> list[tuple[int, int, int]]:
+        """Writes of this cycle by their address: those of one beat lie one behind the other in a row of the buffer."""
+        enable, addresses, data = (self.sim.get(port) for port in self.ports)
+        if not enable:
+            return []
+        ways = self.sim.get("a_way_o") if self.ram == "a" else enable
+        address_bits, width = (self.words - 1).bit_length(), 8 * self.hw.sub_row
+        result = []
+        for way in range(self.hw.act_port_words):
+            if ways >> way & 1:
+                address = addresses >> way * address_bits & self.words - 1
+                item = address if self.ram == "a" else address // self.hw.channel_blocks
+                assert item % self.hw.act_port_words == way, f"address {address} written into way {way}"
+                word = data >> way * width & (1 << width) - 1
+                result.append((enable if self.ram == "a" else 1, address, word))
+        return sorted(result, key=lambda write: write[1])
 
 
 async def follow(dut: Any, pattern: str, ram: str, counter: str, free: str, offset: str,
@@ -66,9 +84,9 @@ async def follow(dut: Any, pattern: str, ram: str, counter: str, free: str, offs
     opt, rand = options(), rng()
     hw = opt.config
     golden, stalls = Golden(hw, opt.corrupt), Stalls(pattern, rand)
-    memory = Regions(hw.sub_row)
+    memory = Regions(hw.act_port_bytes, hw.sub_row)
     sim = Sim(dut)
-    follower = Follower(sim, ram, counter, free, stalls.side("free", 0.005))
+    follower = Follower(sim, hw, ram, counter, free, stalls.side("free", 0.005))
     reader = Reader(dut, memory, stalls.side("ask"), stalls.side("give", 0.3), LATENCY)
     sim.agents = [reader, follower]
     base = rand.randrange(1 << 38) * hw.sub_row % (1 << 39)
@@ -76,7 +94,8 @@ async def follow(dut: Any, pattern: str, ram: str, counter: str, free: str, offs
     for plain in layers(golden, rand):
         instr = moved(plain, **{offset: rand.randrange(1 << 32) // hw.sub_row * hw.sub_row})
         arena = np.frombuffer(rand.randbytes(arena_bytes(instr)), np.uint8)
-        memory.add(base + getattr(instr, offset), arena)
+        at, beat = base + getattr(instr, offset), hw.act_port_bytes
+        memory.add(at // beat * beat, np.pad(arena, (at % beat, -(at + arena.size) % beat)))
         writes, ends, frees = expected(golden, instr, arena)
         start = sim.cycle
         follower.idle = True

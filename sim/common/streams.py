@@ -32,10 +32,13 @@ class Words:
 
 
 class Regions:
-    """Arrays at addresses; a request outside them is an error. The array added last is in front."""
+    """Arrays at addresses; a request outside them is an error. The array added last is in front.
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    width: bytes of a beat; word: of what an address is a multiple of, when it is less. A beat is read as a whole.
+    """
+
+    def __init__(self, width: int, word: int | None = None) -> None:
+        self.width, self.word = width, word or width
         self.parts: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=8)
 
     def add(self, base: int, data: NDArray[np.uint8]) -> None:
@@ -43,10 +46,11 @@ class Regions:
 
     def __call__(self, addr: int, beats: int) -> list[int]:
         size = beats * self.width
+        low = addr - (addr % self.width if self.word < self.width else 0)
         for base, data in self.parts:
-            if base <= addr and addr + size <= base + data.size:
-                assert (addr - base) % self.width == 0, f"unaligned address {addr:#x}"
-                return byte_words(data[addr - base : addr - base + size], self.width)
+            if base <= low and low + size <= base + data.size:
+                assert (addr - base) % self.word == 0, f"unaligned address {addr:#x}"
+                return byte_words(data[low - base : low - base + size], self.width)
         raise AssertionError(f"request of {beats} words at {addr:#x}: outside every tensor")
 
 
@@ -92,12 +96,17 @@ class Reader:
 
 
 class Writer:
-    """Takes wr_* / wd_*: words in order, idle some cycles after the last. early: takes words before their request."""
+    """Takes wr_* / wd_*: beats in order, idle some cycles after the last. early: takes beats before their request.
 
-    def __init__(self, dut: Any, width: int, ask: Stall, take: Stall, rand: random.Random, early: bool) -> None:
-        self.dut, self.width, self.ask, self.take, self.rand, self.early = dut, width, ask, take, rand, early
-        self.requests: deque[list[int]] = deque()  # [next address, words left]
-        self.words: deque[int] = deque()
+    word, lanes: bytes of a word, words of a beat; strobes take words as a whole.
+    """
+
+    def __init__(self, dut: Any, word: int, lanes: int, ask: Stall, take: Stall, rand: random.Random,
+                 early: bool) -> None:
+        self.dut, self.word, self.width, self.ask, self.take = dut, word, word * lanes, ask, take
+        self.rand, self.early = rand, early
+        self.requests: deque[list[int]] = deque()  # [address of the next beat, beats left]
+        self.words: deque[tuple[int, int]] = deque()  # beats: data, strobes
         self.memory: dict[int, int] = {}
         self.held: dict[str, int] = {}
         self.now = self.busy_until = self.asked = 0
@@ -115,27 +124,36 @@ class Writer:
 
     def sample(self) -> None:
         dut = self.dut
-        names = ("wr_valid_o", "wr_addr_o", "wr_beats_o", "wd_valid_o", "wd_data_o", "wr_ready_i", "wd_ready_i")
+        names = ("wr_valid_o", "wr_addr_o", "wr_beats_o", "wd_valid_o", "wd_data_o", "wd_strb_o", "wr_ready_i",
+                 "wd_ready_i")
         now = {n: int(getattr(dut, n).value) for n in names}
         for name, value in self.held.items():
             assert now[name] == value, f"{name} changed while it waited"
         self.held = {}
         for valid, ready, fields in (("wr_valid_o", "wr_ready_i", ("wr_addr_o", "wr_beats_o")),
-                                     ("wd_valid_o", "wd_ready_i", ("wd_data_o",))):
+                                     ("wd_valid_o", "wd_ready_i", ("wd_data_o", "wd_strb_o"))):
             if now[valid] and not now[ready]:
                 self.held |= {n: now[n] for n in (valid, *fields)}
         if now["wr_valid_o"] and now["wr_ready_i"]:
-            assert now["wr_beats_o"] > 0 and now["wr_addr_o"] % self.width == 0
-            self.requests.append([now["wr_addr_o"], now["wr_beats_o"]])
+            assert now["wr_beats_o"] > 0 and now["wr_addr_o"] % self.word == 0
+            self.requests.append([now["wr_addr_o"] // self.width * self.width, now["wr_beats_o"]])
             self.asked += 1
         if now["wd_valid_o"] and now["wd_ready_i"]:
-            self.words.append(now["wd_data_o"])
+            self.words.append((now["wd_data_o"], now["wd_strb_o"]))
         while self.words and self.requests:
             self._store(self.requests[0], self.words.popleft())
 
-    def _store(self, request: list[int], word: int) -> None:
-        assert request[0] not in self.memory, f"address {request[0]:#x} written twice"
-        self.memory[request[0]] = word
+    def _store(self, request: list[int], beat: tuple[int, int]) -> None:
+        data, strobes = beat
+        full = (1 << self.word) - 1
+        assert strobes, f"a beat of no word at {request[0]:#x}"
+        for at in range(0, self.width, self.word):
+            enabled = strobes >> at & full
+            assert enabled in (0, full), f"strobes {strobes:#x}: part of a word"
+            if enabled:
+                address = request[0] + at
+                assert address not in self.memory, f"address {address:#x} written twice"
+                self.memory[address] = data >> 8 * at & (1 << 8 * self.word) - 1
         request[0] += self.width
         request[1] -= 1
         if not request[1]:

@@ -21,11 +21,11 @@ PACKAGE = GEN / "subrow_pkg.sv"
 
 PARTS: dict[str, tuple[str, ...]] = {
     "mac1": (), "mac2": (), "block_iter": (), "wfetch": ("wfetch_data",), "axi_read": (),
-    "axi_write": ("fifo",), "arb2": ("fifo",),
-    "ctrl": ("fifo",), "afetch": ("block_iter", "fifo"), "rfetch": ("block_iter", "fifo"),
+    "axi_write": ("fifo",), "arb2": ("fifo",), "ctrl": ("fifo",),
+    "afetch": ("block_iter", "fifo", "lanes", "run"), "rfetch": ("block_iter", "fifo", "lanes", "run"),
     "itrans": ("block_iter", "bt", "itrans_data"),
     "array": ("lane", "mac1", "mac2"), "otrans": ("block_iter", "otrans_data"), "post": ("block_iter",),
-    "awrite": ("block_iter", "fifo"),
+    "awrite": ("block_iter", "fifo", "run"),
 }
 """Modules with a bench of their own -> the modules inside them."""
 PARTS["engine"] = tuple(sorted(p.stem.removeprefix("subrow_") for p in RTL.glob("*.sv") if p.stem != "subrow_engine"))
@@ -64,6 +64,11 @@ CONFIGS: dict[str, HwConfig] = {
     "broad": _config("broad", sub_row=16, channels=32, tiles=4, u_bits=4, v_bits=8, acc_bits=16, y_bits=24,
                      narrow_u=False,
                      act_words=512, v_words=512, weight_words=128, param_groups=8, out_words=1024, weight_bytes=64),
+    # activation ports of two and four words, one and two channel blocks
+    "port2": _config("port2", sub_row=4, act_port_words=2, act_words=512, v_words=512, weight_words=64, param_groups=4,
+                     out_words=512),
+    "port4": _config("port4", act_port_words=4, act_words=512, v_words=512, weight_words=64, param_groups=4,
+                     out_words=256),
     **{name: load(name) for name in ("tiny", "pynq-z2", "wide")},
 }
 

@@ -17,8 +17,9 @@ module subrow_engine_ids #(
     parameter int unsigned OutWords = 1024,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned BurstBeats = 16,
+    parameter int unsigned PortWords = 1,
     parameter int unsigned ConfigHash = 0,
-    localparam int unsigned ActBytes = SubRow,
+    localparam int unsigned ActBytes = SubRow * PortWords,
     localparam int unsigned AddrBits = 40
 ) (
     input logic clk_i,
@@ -112,6 +113,7 @@ module subrow_engine_ids #(
       .OutWords(OutWords),
       .WeightBytes(WeightBytes),
       .BurstBeats(BurstBeats),
+      .PortWords(PortWords),
       .ConfigHash(ConfigHash)
   ) u_engine (
       .*

@@ -17,6 +17,7 @@ module subrow_zynq7_ids #(
     parameter int unsigned OutWords = 1024,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned BurstBeats = 16,
+    parameter int unsigned PortWords = 1,
     parameter int unsigned ConfigHash = 0
 ) (
     input logic clk_i,
@@ -114,6 +115,7 @@ module subrow_zynq7_ids #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
       .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
       .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .PortWords(PortWords),
       .ConfigHash(ConfigHash)
   ) u_zynq7 (
       .clk_i, .rst_ni, .irq_o, .gp_awvalid_i(s_axil_awvalid), .gp_awready_o(s_axil_awready),

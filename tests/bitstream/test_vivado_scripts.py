@@ -49,7 +49,7 @@ def test_widths_are_those_of_the_hwconfig(built: tuple[str, Path, Record]) -> No
     weights = board.weight_ports_of(hw)
     assert len(weights) * board.port_bytes == max(hw.weight_bytes, board.port_bytes)
     assert faces == {
-        "s_axil": ("slave", "AXI4LITE", 32), "m_axi_act": ("master", "AXI4", 8 * hw.act_word_bytes),
+        "s_axil": ("slave", "AXI4LITE", 32), "m_axi_act": ("master", "AXI4", 8 * hw.act_port_bytes),
         **{f"m_axi_wgt{i}": ("master", "AXI4", 8 * hw.weight_bytes) for i in range(len(weights))},
     }  # fmt: skip
     assert ("project:", "part", hw.part) in [("project:", "part", p[0]) for p in made.all("part")]

@@ -14,12 +14,16 @@ pytestmark = pytest.mark.verilator
 
 MODULES = sorted(p.stem.removeprefix("subrow_") for p in RTL.glob("*.sv"))
 OWN = {
-    "ram": {"Width": 3, "Depth": 7}, "fifo": {"Width": 1, "Depth": 2}, "axi_read": {"DataBytes": 16, "BurstBeats": 4},
+    "ram": {"Width": 3, "Depth": 7}, "ram_fill": {"Ways": 2, "WayLsb": 1}, "ram_drain": {"Ways": 4, "WayLsb": 3},
+    "lanes": {"Lanes": 4}, "run": {"Lanes": 2},
+    "fifo": {"Width": 1, "Depth": 2}, "axi_read": {"DataBytes": 16, "BurstBeats": 4},
     "axi_write": {"DataBytes": 16, "BurstBeats": 4}, "arb2": {"DataBytes": 16}, "ctrl": {"WeightBytes": 64, "Units": 3},
     "mac2": {"UBits": 4, "VBits": 10},
 }
 ILLEGAL = [
-    ("ram", "Depth", 1), ("fifo", "Depth", 3), ("axi_read", "DataBytes", 12), ("axi_write", "BurstBeats", 12),
+    ("ram", "Depth", 1), ("ram_fill", "Ways", 3), ("ram_drain", "Ways", 8), ("lanes", "Lanes", 3), ("run", "Lanes", 8),
+    ("afetch", "PortWords", 3), ("rfetch", "PortWords", 8), ("awrite", "PortWords", 3),
+    ("fifo", "Depth", 3), ("axi_read", "DataBytes", 12), ("axi_write", "BurstBeats", 12),
     ("arb2", "DataBytes", 2), ("afetch", "SubRow", 5), ("rfetch", "OutWords", 1000), ("wfetch", "BurstBeats", 32),
     ("wfetch_data", "NarrowU", 2), ("wfetch_data", "UBits", 4), ("wfetch_data", "WeightBytes", 32),
     ("ctrl", "WeightBytes", 4), ("mac2", "VBits", 14), ("array", "Tiles", 3), ("array", "AccBits", 12),

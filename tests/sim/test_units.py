@@ -17,9 +17,10 @@ from sim.common.units import CONFIGS
 pytestmark = pytest.mark.verilator
 
 UNITS = {
-    "wfetch": ("small8", "small4", "gear", "pair"), "afetch": ("small8", "small4"), "rfetch": ("small8", "blocks4"),
+    "wfetch": ("small8", "small4", "gear", "pair"), "afetch": ("small8", "small4", "port2", "port4"),
+    "rfetch": ("small8", "blocks4", "port2", "port4"),
     "itrans": ("small8", "small4"), "array": ("small8", "small4"), "otrans": ("small8", "blocks4"),
-    "post": ("small8", "blocks4"), "awrite": ("small8", "blocks4"),
+    "post": ("small8", "blocks4"), "awrite": ("small8", "blocks4", "port2", "port4"),
 }
 """Modules with an HLS function -> the HwConfigs of the default run."""
 SIDES = {

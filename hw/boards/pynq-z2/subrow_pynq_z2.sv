@@ -19,6 +19,7 @@ module subrow_pynq_z2 #(
     parameter int unsigned OutWords = 1024,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned BurstBeats = 16,
+    parameter int unsigned PortWords = 1,
     parameter int unsigned ConfigHash = 0
 );
 
@@ -50,6 +51,7 @@ module subrow_pynq_z2 #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
       .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
       .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .PortWords(PortWords),
       .ConfigHash(ConfigHash)
   ) u_zynq7 (
       .clk_i(clk),

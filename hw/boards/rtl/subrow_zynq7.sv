@@ -2,7 +2,7 @@
 //
 // Contract: docs/hardware.md behind adapters. M_AXI_GP (AXI3, any burst) reaches the registers, S_AXI_HP0 carries the
 //   activations, S_AXI_HP1 the weights and instructions (read only); one clock; bursts of at most 16 beats, ID 0.
-// Parameters: those of subrow_engine; SubRow 4 or 8, WeightBytes 8, because a port of the PS has 8 bytes.
+// Parameters: those of subrow_engine; SubRow * PortWords 4 or 8, WeightBytes 8, because a port of the PS has 8 bytes.
 module subrow_zynq7 #(
     parameter int unsigned Channels = 8,
     parameter int unsigned Tiles = 2,
@@ -19,6 +19,7 @@ module subrow_zynq7 #(
     parameter int unsigned OutWords = 1024,
     parameter int unsigned WeightBytes = 8,
     parameter int unsigned BurstBeats = 16,
+    parameter int unsigned PortWords = 1,
     parameter int unsigned ConfigHash = 0
 ) (
     input  logic        clk_i,
@@ -82,13 +83,13 @@ module subrow_zynq7 #(
     input  logic        hp1_rlast_i
 );
 
-  localparam int unsigned ActBytes = SubRow;
+  localparam int unsigned ActBytes = SubRow * PortWords;
 
   if (WeightBytes != 8) begin : g_bad_weight_port
     $error("subrow_zynq7: WeightBytes = %0d must be 8, the width of one port of the PS", WeightBytes);
   end
-  if (SubRow != 4 && SubRow != 8) begin : g_bad_act_port
-    $error("subrow_zynq7: SubRow = %0d must be 4 or 8, at most the width of one port of the PS", SubRow);
+  if (ActBytes != 4 && ActBytes != 8) begin : g_bad_act_port
+    $error("subrow_zynq7: SubRow * PortWords = %0d must be 4 or 8, at most the width of one port of the PS", ActBytes);
   end
 
   logic lite_awvalid, lite_awready, lite_wvalid, lite_wready, lite_bvalid, lite_bready;
@@ -126,6 +127,7 @@ module subrow_zynq7 #(
       .Channels(Channels), .Tiles(Tiles), .SubRow(SubRow), .UBits(UBits), .VBits(VBits), .AccBits(AccBits),
       .YBits(YBits), .NarrowU(NarrowU), .ActWords(ActWords), .VWords(VWords), .WeightWords(WeightWords),
       .ParamGroups(ParamGroups), .OutWords(OutWords), .WeightBytes(WeightBytes), .BurstBeats(BurstBeats),
+      .PortWords(PortWords),
       .ConfigHash(ConfigHash)
   ) u_engine (
       .clk_i,

@@ -21,6 +21,7 @@ constexpr int kParamGroups = 64;
 constexpr int kOutWords = 2048;
 constexpr int kWeightBytes = 16;
 constexpr int kBurstBeats = 16;
+constexpr int kPortWords = 1;
 constexpr int64_t kConfigHash = 2035947554;
 constexpr int kActBits = 8;
 

@@ -21,6 +21,7 @@ constexpr int kParamGroups = 64;
 constexpr int kOutWords = 4096;
 constexpr int kWeightBytes = 64;
 constexpr int kBurstBeats = 16;
+constexpr int kPortWords = 1;
 constexpr int64_t kConfigHash = 199684667;
 constexpr int kActBits = 8;
 

@@ -21,6 +21,7 @@ constexpr int kParamGroups = 32;
 constexpr int kOutWords = 1024;
 constexpr int kWeightBytes = 8;
 constexpr int kBurstBeats = 16;
+constexpr int kPortWords = 1;
 constexpr int64_t kConfigHash = 875837512;
 constexpr int kActBits = 8;
 

@@ -52,10 +52,10 @@ class Board:
             )
         if hw.part != self.part:
             raise ConfigError(f"HwConfig {hw.name}: board.part = {hw.part!r}: board {self.name} has {self.part}")
-        if hw.act_word_bytes > self.port_bytes:
+        if hw.act_port_bytes > self.port_bytes:
             raise ConfigError(
-                f"HwConfig {hw.name}: array.sub_row = {hw.sub_row}: an activation word has {hw.act_word_bytes} bytes, "
-                f"a memory port of {self.name} {self.port_bytes}"
+                f"HwConfig {hw.name}: array.sub_row = {hw.sub_row}, memory.act_port_words = {hw.act_port_words}: the "
+                f"activation port has {hw.act_port_bytes} bytes, a memory port of {self.name} {self.port_bytes}"
             )
         self.weight_ports_of(hw)
 

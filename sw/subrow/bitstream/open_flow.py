@@ -38,7 +38,7 @@ def check(hw: HwConfig, board: Board) -> None:
     """Raises ConfigError unless the open flow can build this HwConfig for this board."""
     if board.name != BOARD:
         raise ConfigError(f"--flow open: board {board.name} is not supported: only {BOARD}; use --flow vivado")
-    if hw.weight_bytes != PORT_BYTES or hw.sub_row > PORT_BYTES:
+    if hw.weight_bytes != PORT_BYTES or hw.act_port_bytes > PORT_BYTES:
         raise ConfigError(
             f"HwConfig {hw.name}: memory.weight_bytes = {hw.weight_bytes}, array.sub_row = {hw.sub_row}: --flow open "
             f"needs {PORT_BYTES} and 4 or {PORT_BYTES}, the bytes of a memory port; use pynq-z2-open, or --flow vivado"

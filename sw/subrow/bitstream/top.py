@@ -54,7 +54,7 @@ def interfaces(hw: HwConfig, weight_ports: int) -> tuple[Interface, ...]:
     """The AXI interfaces of the top: registers, activations, weights."""
     reads, writes = (*READ, "arcache", "arprot"), (*WRITE, "awcache", "awprot")
     return (
-        Interface("s_axil", False, 4, LITE), Interface("m_axi_act", True, hw.act_word_bytes, (*reads, *writes)),
+        Interface("s_axil", False, 4, LITE), Interface("m_axi_act", True, hw.act_port_bytes, (*reads, *writes)),
         *(Interface(name, True, hw.weight_bytes, reads) for name in weight_names(weight_ports)),
     )  # fmt: skip
 

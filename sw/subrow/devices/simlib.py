@@ -28,7 +28,7 @@ def rtl_sources() -> list[Path]:
 def build(hw: HwConfig, trace: bool = False) -> Path:
     """Path of the library for this HwConfig; builds it when sources or parameters changed."""
     out = REPO_ROOT / "build" / "chip" / f"{hw.name}{'-trace' if trace else ''}.so"
-    sizes = (f"-DACT_BYTES={hw.act_word_bytes}", f"-DWGT_BYTES={hw.weight_bytes}")
+    sizes = (f"-DACT_BYTES={hw.act_port_bytes}", f"-DWGT_BYTES={hw.weight_bytes}")
     harness = REPO_ROOT / "sim" / "chip" / "harness.cpp"
     return verilate_shared(
         "subrow_engine", rtl_sources(), harness, out, params=hw.rtl_parameters(), trace=trace, cflags=sizes

@@ -67,6 +67,8 @@ class HwConfig:
     mhz: float
     board: str
     part: str
+    # [memory], with a default: configurations that leave it out keep their digest
+    act_port_words: int = 1  # activation words (sub_row bytes each) in a beat of the activation port
 
     def __post_init__(self) -> None:
         req = _require
@@ -91,6 +93,10 @@ class HwConfig:
             _is_pow2(self.weight_bytes) and 8 <= self.weight_bytes <= min(64, wide),
             "memory.weight_bytes", self.weight_bytes, f"a power of two, 8..{min(64, wide)} (8 * sub_row)",
         )
+        req(self.act_port_words in (1, 2, 4), "memory.act_port_words", self.act_port_words, "1, 2 or 4")
+        least = 4 * self.act_port_words * self.channel_blocks
+        req(self.out_words >= least, "buffers.out_words", self.out_words,
+            f"at least {least} (4 * act_port_words * channels / sub_row)")
         req(self.burst_beats in (4, 8, 16), "memory.burst_beats", self.burst_beats, "4, 8 or 16 (AXI3 limit)")
         req(0 < self.bandwidth_gbs <= 1000, "memory.bandwidth_gbs", self.bandwidth_gbs, "above 0, at most 1000")
         req(1 <= self.latency_cycles <= 1000, "memory.latency_cycles", self.latency_cycles, "1..1000")
@@ -111,8 +117,13 @@ class HwConfig:
 
     @property
     def act_word_bytes(self) -> int:
-        """Bytes of one activation word (L channels of one pixel) = width of the activation port."""
+        """Bytes of one activation word: L channels of one pixel."""
         return self.sub_row * self.act_bits // 8
+
+    @property
+    def act_port_bytes(self) -> int:
+        """Width of the activation port."""
+        return self.act_port_words * self.act_word_bytes
 
     @property
     def channel_blocks(self) -> int:
@@ -182,6 +193,7 @@ class HwConfig:
             "OutWords": self.out_words,
             "WeightBytes": self.weight_bytes,
             "BurstBeats": self.burst_beats,
+            "PortWords": self.act_port_words,
             "ConfigHash": self.hash32,
         }
 
@@ -191,8 +203,9 @@ class HwConfig:
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of every field except the name of the file; the first 8 digits go into the ID register."""
-        text = ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self))
+        """Hex SHA-256 of every field but those at their default; its first 8 digits go into the ID register."""
+        chosen = (f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
+        text = ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in chosen)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -212,10 +225,12 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "array": ("channels", "tiles", "sub_row"),
     "precision": ("act_bits", "u_bits", "v_bits", "acc_bits", "y_bits", "narrow_u"),
     "buffers": ("act_words", "v_words", "weight_words", "param_groups", "out_words"),
-    "memory": ("weight_bytes", "burst_beats", "bandwidth_gbs", "latency_cycles"),
+    "memory": ("weight_bytes", "burst_beats", "bandwidth_gbs", "latency_cycles", "act_port_words"),
     "clock": ("mhz",),
     "board": ("board", "part"),
 }
+
+_DEFAULTS = frozenset(f.name for f in dataclasses.fields(HwConfig) if f.default is not dataclasses.MISSING)
 
 
 def _typed(name: str, section: str, key: str, value: Any) -> Any:
@@ -248,6 +263,8 @@ def parse(text: str, name: str) -> HwConfig:
             raise ConfigError(f"HwConfig {name}: unknown key {section}.{sorted(extra)[0]}; known: {list(keys)}")
         for key in keys:
             if key not in table:
+                if key in _DEFAULTS:
+                    continue
                 raise ConfigError(f"HwConfig {name}: key {section}.{key} is missing")
             values[key] = _typed(name, section, key, table[key])
     return HwConfig(**values)

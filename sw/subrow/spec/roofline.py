@@ -17,7 +17,7 @@ from subrow.spec.timing.geometry import Geometry
 class Roofline:
     """Cycles in which a resource is busy if nothing ever makes it wait.
 
-    input, output, weights: words on the activation read port, on the write port, beats on the weight port. memory: all
+    input, output, weights: beats on the activation read port, on the write port, on the weight port. memory: all
     bytes at the memory's bandwidth. transform: the input or the output transform, whichever needs more. compute: array
     steps.
     """
@@ -47,7 +47,7 @@ class Roofline:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that a layer moves: activations read (residual included) and written, weights with parameters."""
+    """Bytes of a layer's beats: activations read (residual included) and written, weights with parameters."""
 
     read: int
     written: int
@@ -65,8 +65,8 @@ def roofline(ins: Instruction, hw: HwConfig) -> Roofline:
     read = tiles * g.tile_cycles * len(g.passes)
     written = tiles * ins.out_cb * max(g.tile.groups, g.tile.m**2)
     return Roofline(
-        input=moved.read / hw.act_word_bytes,
-        output=moved.written / hw.act_word_bytes,
+        input=moved.read / hw.act_port_bytes,
+        output=moved.written / hw.act_port_bytes,
         weights=moved.weights / hw.weight_bytes,
         memory=moved.total / hw.bytes_per_cycle,
         transform=max(read, written),
@@ -77,11 +77,13 @@ def roofline(ins: Instruction, hw: HwConfig) -> Roofline:
 def traffic(ins: Instruction, hw: HwConfig) -> Traffic:
     """Bytes that one layer moves through memory, from its instruction alone."""
     g = Geometry(ins, hw)
-    words = sum(y.inputs for y in g.rows) * sum(x.inputs for x in g.columns) * ins.in_cb * len(g.passes)
-    words += ins.conv_h * ins.conv_w * ins.out_cb if ins.residual else 0
+    read = sum(g.input_runs(b).beats for b in g.blocks) * len(g.passes)
+    written = sum(g.output_runs(b, kg).beats for b in g.blocks for kg in range(ins.kgs))
+    if ins.residual:
+        read += sum(g.residual_runs(b, kg).beats for b in g.blocks for kg in range(ins.kgs))
     return Traffic(
-        read=words * hw.act_word_bytes,
-        written=ins.out_h * ins.out_w * ins.out_cb * hw.act_word_bytes,
+        read=read * hw.act_port_bytes,
+        written=written * hw.act_port_bytes,
         weights=g.chunks * g.chunk_beats * hw.weight_bytes,
     )
 

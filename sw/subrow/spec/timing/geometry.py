@@ -7,6 +7,7 @@ from functools import cached_property
 
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.isa import Instruction
+from subrow.spec.timing.segments import Segments
 from subrow.spec.winograd import TAP_LANES, Tile, TileKind
 from subrow.spec.winograd import tile as tile_of
 
@@ -175,3 +176,34 @@ class Geometry:
         """Channel blocks of output channel group kg."""
         return min(self.hw.channel_blocks, self.ins.out_cb - kg * self.hw.channel_blocks)
 
+
+    # ---- memory ---------------------------------------------------------------------------------------------------
+    def input_runs(self, block: Block) -> Segments:
+        """Input of a block; one as wide as the tensor asks for whole rows of all channel blocks."""
+        ins, columns = self.ins, block.x.inputs
+        per_row, words = (1, ins.in_cb * columns) if columns == ins.in_w else (ins.in_cb, columns)
+        row_words = ins.in_row_bytes // self.hw.act_word_bytes
+        first = ins.in_offset // self.hw.act_word_bytes + block.y.first * row_words + block.x.first
+        return Segments(first, block.y.inputs, row_words, per_row, ins.in_w, words, self.hw.act_port_words)
+
+    def residual_runs(self, block: Block, kg: int) -> Segments:
+        """Residual of a block and output channel group."""
+        ins = self.ins
+        row_words = ins.res_row_bytes // self.hw.act_word_bytes
+        first = ins.res_offset // self.hw.act_word_bytes + block.y.conv_first * row_words + block.x.conv_first
+        first += kg * self.hw.channel_blocks * ins.conv_w
+        return Segments(
+            first, block.y.conv, row_words, self.kbs(kg), ins.conv_w, block.x.conv, self.hw.act_port_words
+        )
+
+    def output_runs(self, block: Block, kg: int) -> Segments:
+        """Output of a block and output channel group; without rows when no pooled pixel lies in the block."""
+        ins = self.ins
+        grow, shrink = 2 if ins.upsample else 1, 2 if ins.pool else 1
+        rows, columns = grow * block.y.out, grow * block.x.out
+        row_words = ins.out_row_bytes // self.hw.act_word_bytes
+        first = ins.out_offset // self.hw.act_word_bytes + block.y.conv_first * grow // shrink * row_words
+        first += block.x.conv_first * grow // shrink + kg * self.hw.channel_blocks * ins.out_w
+        return Segments(
+            first, rows if columns else 0, row_words, self.kbs(kg), ins.out_w, columns, self.hw.act_port_words
+        )

@@ -1,5 +1,6 @@
 """The memory behind the ports: streams of words that share its bandwidth, piecewise linear in time.
 
+A word of a stream is a beat of its port.
 sim/chip/harness.cpp is the original: each cycle adds bytes_per_cycle to a bucket, and each port may take one word; the
 port that is served first rotates. Here a stream runs at a constant rate until something changes.
 """
@@ -115,16 +116,16 @@ class Memory:
     def __init__(self, hw: HwConfig, coarse: bool = False) -> None:
         self.now = 0.0
         self.bandwidth = hw.bytes_per_cycle
-        self.capacity = 4 * (hw.bytes_per_cycle + hw.act_word_bytes + hw.weight_bytes)
+        self.capacity = 4 * (hw.bytes_per_cycle + hw.act_port_bytes + hw.weight_bytes)
         self.tokens = self.capacity
         self.latency, self.burst_beats = hw.latency_cycles, hw.burst_beats
         self.res_waits = 0.0  # words of `act` that go before those of `res`
-        self.widths = (hw.act_word_bytes, hw.weight_bytes, hw.act_word_bytes)
+        self.widths = (hw.act_port_bytes, hw.weight_bytes, hw.act_port_bytes)
         ignore: Callable[[int, float], None] = lambda tag, time: None  # noqa: E731
-        self.act = Stream(hw.act_word_bytes, ignore, coarse)
-        self.res = Stream(hw.act_word_bytes, ignore, coarse)
+        self.act = Stream(hw.act_port_bytes, ignore, coarse)
+        self.res = Stream(hw.act_port_bytes, ignore, coarse)
         self.wgt = Stream(hw.weight_bytes, ignore, coarse)
-        self.out = Stream(hw.act_word_bytes, ignore, coarse)
+        self.out = Stream(hw.act_port_bytes, ignore, coarse)
         self.act.other, self.res.other, self.res.over = self.res, self.act, self.act.over
         self.act.hold = self.res.hold = hw.latency_cycles + READ_HOLD
         self.out.hold = hw.latency_cycles + WRITE_HOLD

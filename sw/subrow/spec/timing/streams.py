@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from subrow.spec.timing import latency as lat
 from subrow.spec.timing.compute import Counters
 from subrow.spec.timing.geometry import Geometry
 from subrow.spec.timing.memory import BEHIND, Memory, cycle
+from subrow.spec.timing.segments import Segments
 
 
-def short_bursts(starts: Iterable[int], words: int, hold: float, burst_beats: int) -> tuple[int, ...]:
-    """Words of each burst of requests of `words` words that begin at these words; empty unless they are so short that
-    places for bursts run out: OPEN_BURSTS of them are over before the first one's place is free again.
+def short_bursts(runs: Segments, hold: float, burst_beats: int) -> tuple[int, ...]:
+    """Beats of each burst of these runs; empty unless they are so short that places for bursts run out: OPEN_BURSTS of
+    them are over before the first one's place is free again.
     """
-    pieces = 1 + (words - 1) / burst_beats
-    if (lat.OPEN_BURSTS - 1) * words > pieces * hold * 1.25:
+    beats = -(-runs.words // runs.port)
+    pieces = 1 + (beats - 1) / burst_beats
+    if (lat.OPEN_BURSTS - 1) * beats > pieces * hold * 1.25:
         return ()
     sizes = []
-    for start in starts:
-        left, room = words, burst_beats - start % burst_beats
+    for start, left in runs.runs():
+        room = burst_beats - start % burst_beats
         while left > 0:
             sizes.append(min(left, room))
             left -= room
@@ -55,26 +56,24 @@ class ActivationFetch:
         return moved
 
     def _ask(self, credit: int) -> None:
-        g, ins, stream = self.g, self.g.ins, self.memory.act
+        g, stream = self.g, self.memory.act
         block = g.blocks[self.index % len(g.blocks)]
         seek = 1 + block.y.first - self.row
         self.row = 0 if block.pass_end else block.y.first
-        rows, columns = block.y.inputs, block.x.inputs
-        whole = columns == ins.in_w
-        segment, per_row = (ins.in_cb * columns, 1) if whole else (columns, ins.in_cb)
-        words, requests = rows * ins.in_cb * columns, rows * per_row
-        row_words = ins.in_row_bytes // g.hw.act_word_bytes
-        start = ins.in_offset // g.hw.act_word_bytes + block.y.first * row_words + block.x.first
-        starts = (start + r * row_words + cb * ins.in_w for r in range(rows) for cb in range(per_row))
-        short = short_bursts(starts, segment, stream.hold, g.hw.burst_beats)
+        runs = g.input_runs(block)
+        row_beats = runs.row_beats
+        segment = sum(row_beats) / runs.requests
+        short = short_bursts(runs, stream.hold, g.hw.burst_beats)
         ask = credit + lat.CREDIT_TO_SEEK + seek
-        base = stream.added
-        stream.add(ask + lat.ASK_TO_ADDRESS + g.hw.latency_cycles, words, 1.0, self.pause, short, segment)
-        for r in range(rows):
-            stream.mark(base + (r + 1) * ins.in_cb * columns, 0)
+        row_end = stream.added
+        first = ask + lat.ASK_TO_ADDRESS + g.hw.latency_cycles
+        stream.add(first, sum(row_beats), 1.0, self.pause, short, segment)
+        for beats in row_beats:
+            row_end += beats
+            stream.mark(row_end, 0)
         # What the turn to the next block costs when the bursts under way do not cover it.
         turn = lat.NEXT_BLOCK + lat.CREDIT_TO_SEEK + lat.ASK_TO_ADDRESS
-        self.asked = ask + requests - 1 + lat.NEXT_BLOCK
+        self.asked = ask + runs.requests - 1 + lat.NEXT_BLOCK
         following = g.blocks[(self.index + 1) % len(g.blocks)]
         turn += 1 + following.y.first - self.row
         ahead = lat.OPEN_BURSTS * min(segment, g.hw.burst_beats) + 2 * segment - g.hw.latency_cycles
@@ -111,22 +110,16 @@ class ResidualFetch:
         return moved
 
     def _ask(self, credit: int) -> None:
-        g, ins, stream = self.g, self.g.ins, self.memory.res
+        g, stream = self.g, self.memory.res
         assert self.next is not None
         here, k, block = self.next
-        rows, columns = block.y.conv, block.x.conv
-        kbs = g.kbs(here.kg0 + k)
-        segments = rows * kbs
-        words = segments * columns
-        row_words = ins.res_row_bytes // g.hw.act_word_bytes
-        start = ins.res_offset // g.hw.act_word_bytes + block.y.conv_first * row_words + block.x.conv_first
-        start += (here.kg0 + k) * g.hw.channel_blocks * ins.conv_w
-        starts = (start + r * row_words + kb * ins.conv_w for r in range(rows) for kb in range(kbs))
-        short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
+        runs = g.residual_runs(block, here.kg0 + k)
+        beats = runs.beats
+        short = short_bursts(runs, stream.hold, g.hw.burst_beats)
         first = credit + lat.UNIT_TO_ASK + lat.ASK_TO_ADDRESS + g.hw.latency_cycles
-        stream.add(first, words, 1.0, BEHIND, short, columns)
+        stream.add(first, beats, 1.0, BEHIND, short, beats / runs.requests)
         stream.mark(stream.added, 0)
-        self.asked = credit + segments
+        self.asked = credit + runs.requests
         if k == here.kgs - 1:
             self.asked += lat.NEXT_BLOCK + 1
             self.row = block.y.conv_first
@@ -166,32 +159,27 @@ class Writer:
         return moved
 
     def _queue(self, ready: int) -> None:
-        g, ins, stream = self.g, self.g.ins, self.memory.out
+        g, stream = self.g, self.memory.out
         assert self.next is not None
         here, k, block = self.next
         self.unit += 1
         self.next = next(self.position, None)
-        grow = 2 if ins.upsample else 1
-        rows, columns, kbs = grow * block.y.out, grow * block.x.out, g.kbs(here.kg0 + k)
-        segments = rows * kbs if columns else 0
+        runs = g.output_runs(block, here.kg0 + k)
+        segments = runs.requests
         last_kg = k == here.kgs - 1
         turn = lat.NEXT_UNIT_BLOCK if last_kg else lat.NEXT_UNIT
         self.walk = ready + max(segments, 1) + turn - 1
         if segments:
-            shrink = 2 if ins.pool else 1
-            row_words = ins.out_row_bytes // g.hw.act_word_bytes
-            start = ins.out_offset // g.hw.act_word_bytes + block.y.conv_first * grow // shrink * row_words
-            start += block.x.conv_first * grow // shrink + (here.kg0 + k) * g.hw.channel_blocks * ins.out_w
-            starts = (start + r * row_words + kb * ins.out_w for r in range(rows) for kb in range(kbs))
-            short = short_bursts(starts, columns, stream.hold, g.hw.burst_beats)
+            beats = runs.beats
+            short = short_bursts(runs, stream.hold, g.hw.burst_beats)
             first = ready + lat.READY_TO_WORD
-            stream.add(first, segments * columns, 1.0, self.pause, short)
+            stream.add(first, beats, 1.0, self.pause, short)
             # The last word leaves the buffer when the one before it is at the memory.
             self.floor.append(first - 1)
             stream.mark(stream.added - 1, self.unit)
             if self.next is None:
                 stream.mark(stream.added, self.END)
-            self.pause = max(0.0, turn + lat.READY_TO_WORD - 1 - lat.SEGMENTS_AHEAD * columns)
+            self.pause = max(0.0, turn + lat.READY_TO_WORD - 1 - lat.SEGMENTS_AHEAD * beats / segments)
             return
         self.floor.append(ready + lat.READY_TO_WORD - 1)  # no pixel: the unit is only counted, behind those before it
         if stream.jobs:
@@ -217,7 +205,7 @@ class Writer:
     def _record(self, last: int) -> None:
         self.recorded = max(last + self.g.hw.latency_cycles + lat.RESPONSE_TO_RECORD, self.floor[-1])
         stream = self.memory.out
-        stream.add(self.recorded + lat.RECORD_TO_WORD, 64 // self.g.hw.act_word_bytes)
+        stream.add(self.recorded + lat.RECORD_TO_WORD, 64 // self.g.hw.act_port_bytes)
         stream.mark(stream.added, self.RECORD)
 
 
