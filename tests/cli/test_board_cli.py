@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from models.labelled import Labelled
 from subrow import cli_train
 from subrow.devices.pynq.virtual import VirtualDevice
 from tests.cli.conftest import Files, Run
@@ -64,12 +65,15 @@ def test_verify_finds_what_the_board_gets_wrong(
     assert done.code == 1 and "DIFFERS: image 0" in done.out
 
 
+def labelled(files: Files) -> SimpleNamespace:
+    """A data set whose every split is the same few images."""
+    return SimpleNamespace(split=lambda name: Labelled(np.load(files.images), np.load(files.labels)))
+
+
 @pytest.mark.verilator
 def test_evaluate_runs_the_boards_driver(files: Files, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The accuracy of the emulator, which computes the same numbers."""
-    images, labels = np.load(files.images), np.load(files.labels)
-    data = SimpleNamespace(split=lambda name: (images, labels))
-    monkeypatch.setattr(cli_train, "_dataset", lambda path: data)
+    monkeypatch.setattr(cli_train, "_dataset", lambda path, workers: labelled(files))
     found = [run("evaluate", files.program, "--data", "x", "--limit", "3", "--json", *option)
              for option in ((), ("--device", "pynq"))]  # fmt: skip
     assert [d.code for d in found] == [0, 0] and "every figure is simulated" in found[1].err
@@ -84,8 +88,7 @@ def test_without_pynq_there_is_one_error(
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pynq" else found(name))
-    data = SimpleNamespace(split=lambda name: (np.load(files.images), np.load(files.labels)))
-    monkeypatch.setattr(cli_train, "_dataset", lambda path: data)
+    monkeypatch.setattr(cli_train, "_dataset", lambda path, workers: labelled(files))
     verb, *options = arguments
     done = run(verb, files.program, *options, "--device", "pynq")
     assert done.code == 3 and "PYNQ is not installed: boards with a PYNQ image have it" in done.err
@@ -97,8 +100,7 @@ def test_without_pynq_there_is_one_error(
 def test_without_a_board_a_bitfile_is_one_error(
     arguments: tuple[str, ...], files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = SimpleNamespace(split=lambda name: (np.load(files.images), np.load(files.labels)))
-    monkeypatch.setattr(cli_train, "_dataset", lambda path: data)
+    monkeypatch.setattr(cli_train, "_dataset", lambda path, workers: labelled(files))
     verb, *options = arguments
     done = run(verb, files.program, *options, "--device", "pynq", "--bitfile", "x.bit")
     assert done.code == 2 and "run this on a board with a PYNQ image" in done.err and done.err.count("error: ") == 1

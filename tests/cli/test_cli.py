@@ -129,7 +129,7 @@ def test_disasm_memory_map(run: Run, files: Files) -> None:
 def test_verify(run: Run, files: Files) -> None:
     done = run("verify", files.program, "--images", 5, "--json")
     assert done.code == 0 and done.json["equal"] is True and done.json["images"] == 5
-    assert set(done.json) == {"program", "device", "images", "equal", "bytes", "saturated", "layers"}
+    assert set(done.json) == {"program", "device", "images", "equal", "bytes", "saturated", "layers", "origin"}
     assert [row["compared"] for row in done.json["layers"]] == [5 * 16 * 64, 5 * 16 * 16, 5 * 8]
     given = run("verify", files.program, "--input", files.images, "--json")
     assert given.code == 0 and given.json["images"] == 6 and given.json["saturated"]["input"] <= 0.01
