@@ -302,6 +302,7 @@ module subrow_awrite
     assign o_raddr_o[w] = OAddrBits'({cur_q.half, pixel}) << $clog2(Cb) | OAddrBits'(Cb > 1 ? cur_q.kb : '0);
   end
 
+  wire rec_v = rec_left_q != '0;
   for (genvar i = 0; i < PortWords; i++) begin : g_lane
     logic [PhaseBits-1:0] way;
     assign way = PortWords == 1 ? '0 : PhaseBits'((place + (PixelBits + 1)'(up ? i : 2 * i)) >> 1);
@@ -311,7 +312,6 @@ module subrow_awrite
   end
 
   wire cur_done = cur_v_q && (cur_q.words == 12'd0 || (o_re_o && run_last));
-  wire rec_v = rec_left_q != '0;
   assign queue_take = !cur_v_q || cur_done;
   assign drained = !req_v_q && !queue_v && !cur_v_q && !word_v_q;
   assign o_re_o = cur_v_q && cur_q.words != 12'd0 && (!word_v_q || wd_ready_i);

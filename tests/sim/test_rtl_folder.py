@@ -30,8 +30,8 @@ def test_a_fault_in_the_folder_is_found(tmp_path: Path) -> None:
     for folder in (good, bad):
         folder.mkdir()
         shutil.copy(RTL / "subrow_rfetch.sv", folder)
-    assert "assign r_waddr_o" in text
-    (bad / "subrow_rfetch.sv").write_text(text.replace("assign r_waddr_o =", "assign r_waddr_o = 1 ^"))
+    assert "assign r_waddr_o[w] =" in text
+    (bad / "subrow_rfetch.sv").write_text(text.replace("assign r_waddr_o[w] =", "assign r_waddr_o[w] = 1 ^"))
     options = Options(CONFIGS["small8"], stalls=("none",), rounds=0)
     run_unit("rfetch", options, seed=1, rtl=good, build_dir=tmp_path / "build")
     with pytest.raises(BenchFailed, match="differs from HLS"):
