@@ -116,7 +116,7 @@ def post_training(name: str, data: Dataset, say: Say) -> list[PostTraining]:
 
     def keep(method: str, kept: float, bits: str, accuracy: float) -> None:
         rows.append(PostTraining(name, method, kept, bits, round(accuracy, 2)))
-        say(f"{name}, {method}, {kept:.0%}: {accuracy:.2f} %")
+        say(f"{name}, {method}, {bits}, {kept:.0%}: {accuracy:.2f} %")
 
     keep("float", 1, "float32", module_accuracy(model, data.test))
     keep("brevitas, post-training", 1, "8", module_accuracy(brevitas_int8(model, images), data.test))
