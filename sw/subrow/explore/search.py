@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subrow.compress.compensate import pruned_at
-from subrow.compress.execute import as_batch
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.sparse_network import SparseNetwork
+from subrow.compress.srbs import prune
 from subrow.compress.stages import check_fits, graph_accuracy
 from subrow.compress.weight_bits import Bits
 from subrow.explore.choose import knees, uniform, within
@@ -65,8 +64,9 @@ class Pruner:
 
     def pruned(self, chosen: dict[str, int]) -> Graph:
         """The Graph with chosen[layer] weights kept of each sub-row, errors made good by the weights that stay."""
-        removed = {name: s for name, s in chosen.items() if s != self.hw.sub_row}
-        return recalibrate(self.ready.replace({n: self._layer(n, s) for n, s in removed.items()}), self.images)
+        removed = [(name, s) for name, s in chosen.items() if s != self.hw.sub_row]
+        self._prune([layer for layer in removed if layer not in self._layers])
+        return recalibrate(self.ready.replace({name: self._layers[name, s] for name, s in removed}), self.images)
 
     def divergence(self, chosen: dict[str, int]) -> float:
         """Mean KL(dense || pruned) of the outputs on the images, in nats an image; measured."""
@@ -78,14 +78,15 @@ class Pruner:
 
     @cached_property
     def _layers(self) -> dict[tuple[str, int], Node]:
+        """Pruned layers: a search asks for the same ones again and again."""
         return {}
 
-    def _layer(self, name: str, s: int) -> Node:
-        """One layer pruned; a search asks for the same ones again and again."""
-        if (name, s) not in self._layers:
-            batch = as_batch(self.ready, self.images)
-            self._layers[name, s] = pruned_at(self.ready, name, [s], self.hw.sub_row, batch)[s]
-        return self._layers[name, s]
+    def _prune(self, layers: Sequence[tuple[str, int]]) -> None:
+        """Prune layers of the dense network, all of one density in one pass over the images."""
+        for kept in {s for _, s in layers}:
+            names = [name for name, s in layers if s == kept]
+            graph = prune(self.ready, (kept, self.hw.sub_row), names, images=self.images)
+            self._layers.update({(name, kept): graph.node(name) for name in names})
 
 
 @dataclass(frozen=True)

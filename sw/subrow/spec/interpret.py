@@ -47,7 +47,7 @@ def decode_weights(ins: Instruction, image: NDArray[np.uint8], hw: HwConfig) -> 
     if narrow and not hw.narrow_u:
         raise ProgramError(f"layer {ins.layer_id}: weights in 4 bits, HwConfig {hw.name} has narrow_u = false")
     first, word_bytes = hw.param_group_bytes, hw.weight_word_bytes(implicit, narrow)
-    chunk = first + -(-words * word_bytes // hw.weight_bytes) * hw.weight_bytes
+    chunk = hw.chunk_bytes(words, implicit, narrow)
     end = ins.weight_offset + ins.kgs * chunk
     if end > image.size:
         raise ProgramError(f"layer {ins.layer_id}: weights end at byte {end}, the Program image has {image.size}")
