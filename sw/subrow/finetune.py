@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from subrow.api import compressed, density_for, quantised
 from subrow.compress.integer_network import check_trainable
-from subrow.compress.quantise import weight_bits
 from subrow.compress.recalibrate import recalibrate
 from subrow.compress.recipe import ITSELF, STAGES, Recipe
 from subrow.compress.sparse_network import check_single
@@ -36,6 +35,7 @@ from subrow.frontend.torch_export import capture
 from subrow.ir.graph import Graph
 from subrow.ir.store import save_graph
 from subrow.ir.verify import verify
+from subrow.ir.weights import weight_bits
 from subrow.passes import AFTER_COMPRESSION
 from subrow.passes import run as run_passes
 from subrow.planning import lowered, plan_network, with_tiles

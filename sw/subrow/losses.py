@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subrow.compress.execute import execute
-from subrow.compress.quantise import weight_bits
 from subrow.emit.lower import lower
 from subrow.ir.graph import Graph, Node
-from subrow.ir.weights import Quant, mask_of, real_u
+from subrow.ir.weights import Quant, mask_of, real_u, weight_bits
 from subrow.spec.hwconfig import HwConfig
 from subrow.spec.interpret import Interpreter
 

@@ -21,10 +21,10 @@ from torch.nn import functional
 
 from subrow.compress import winograd
 from subrow.compress.execute import apply, padded
-from subrow.compress.quantise import MAX_EM, Weights, finish, weight_bits
+from subrow.compress.quantise import MAX_EM, Weights, finish
 from subrow.compress.sparse_network import check_single, layer_key
 from subrow.ir.graph import Graph, Node, pair, window
-from subrow.ir.weights import Quant, from_reduction, mask_of, tile_kind, to_reduction
+from subrow.ir.weights import Quant, from_reduction, mask_of, tile_kind, to_reduction, weight_bits
 from subrow.spec.errors import UnsupportedError
 from subrow.spec.formats import signed_max
 from subrow.spec.hwconfig import HwConfig

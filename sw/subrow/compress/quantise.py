@@ -13,7 +13,7 @@ from torch import Tensor
 from subrow.compress.calibrate import Method, activation_scales, choose_ev, layer_inputs, window_values
 from subrow.compress.execute import as_batch
 from subrow.ir.graph import Graph, Node
-from subrow.ir.weights import Quant, mask_of, real_u, tile_kind, to_reduction
+from subrow.ir.weights import Quant, mask_of, real_u, tile_kind, to_reduction, weight_bits
 from subrow.spec.errors import QuantisationError
 from subrow.spec.formats import clamp, round_shift, scale_to_fixed, signed_max
 from subrow.spec.hwconfig import HwConfig
@@ -55,11 +55,6 @@ def quantise(
             values = window_values(node, inputs[node.name], scales[node.inputs[0]]) if node.name in inputs else None
             changed[node.name] = node.with_attrs(quant=_layer(node, hw, scales, values))
     return graph.replace(changed)
-
-
-def weight_bits(node: Node, hw: HwConfig) -> int:
-    """Bits of a conv node's integer weights, sign included."""
-    return int(node.attrs.get("bits", hw.u_bits))
 
 
 def exact_f2(node: Node, hw: HwConfig) -> bool:
@@ -310,5 +305,5 @@ def check_bounds(node: Node, quant: Quant, hw: HwConfig) -> None:
 
 __all__ = [
     "MAX_EM", "Quant", "Weights", "activation_limits", "check_bounds", "exact_f2", "finish", "fit", "quantise",
-    "to_reduction", "weight_bits", "y_bounds",
+    "to_reduction", "y_bounds",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from subrow.emit.arena import Slot, allocate
 from subrow.emit.slices import Part, own_blocks, part_sizes, parts
 from subrow.emit.tiling import Blocks, Geometry, any_block, choose, excess, loop_orders, rough_cycles
 from subrow.ir.graph import Graph, Node, pads, pair, window
-from subrow.ir.weights import may_be_winograd, tile_kind
+from subrow.ir.weights import may_be_winograd, tile_kind, weight_bits
 from subrow.spec import isa
 from subrow.spec.errors import CapacityError
 from subrow.spec.hwconfig import NARROW_BITS, HwConfig
@@ -94,7 +94,7 @@ def shape_of(node: Node, hw: HwConfig, density: Density | None = None) -> LayerS
 
 def is_narrow(node: Node, hw: HwConfig) -> bool:
     """Whether a conv node's weights stand in memory in NARROW_BITS."""
-    return hw.narrow_u and int(node.attrs.get("bits", hw.u_bits)) <= NARROW_BITS
+    return hw.narrow_u and weight_bits(node, hw) <= NARROW_BITS
 
 
 def _steps(density: Density, sub_row: int) -> int:

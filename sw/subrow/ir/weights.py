@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subrow.ir.graph import Node, pair
+from subrow.spec.hwconfig import HwConfig
 from subrow.spec.winograd import TileKind, transform_weights
 
 TILES = {"direct": TileKind.DIRECT, "f2": TileKind.F2, "f4": TileKind.F4}
+
+
+def weight_bits(node: Node, hw: HwConfig) -> int:
+    """Bits of a conv node's integer weights, sign included."""
+    return int(node.attrs.get("bits", hw.u_bits))
 
 
 @dataclass(frozen=True)
